@@ -1,0 +1,163 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"chunkstream/event"
+)
+
+// Status is an operation's state.
+type Status string
+
+// The five states. Completed, failed and cancelled are final; Transitions says which moves exist.
+const (
+	Queued     Status = "queued"
+	Processing Status = "processing"
+	Completed  Status = "completed"
+	Failed     Status = "failed"
+	Cancelled  Status = "cancelled"
+)
+
+// Final reports whether s has no way out.
+func (s Status) Final() bool { return s == Completed || s == Failed || s == Cancelled }
+
+// Lane separates big documents from small ones, so that a big one never stands in front of a small one.
+type Lane string
+
+// The lanes. A document of at most SmallBytes is small.
+const (
+	Small Lane = "small"
+	Large Lane = "large"
+)
+
+// SmallBytes is the size in bytes up to which a document runs in the small lane.
+const SmallBytes = 256 << 10
+
+// PartBytes bounds one stored part of a text in bytes; parts end on rune boundaries.
+const PartBytes = 256 << 10
+
+// The errors a caller decides on. Every other error is a failure of the database and says nothing about the request.
+var (
+	// ErrNotFound: no such row for this owner. A foreign id and a missing one are the same.
+	ErrNotFound = errors.New("not found")
+	// ErrFenced: the lease is not held any more. The caller's write changed nothing; it must stop at once.
+	ErrFenced = errors.New("lease lost: another worker holds the operation or it has ended")
+	// ErrKeyReused: the idempotency key was used with a different request.
+	ErrKeyReused = errors.New("idempotency key was used with a different request")
+	// ErrInUse: the document has operations that have not ended.
+	ErrInUse = errors.New("document has operations that have not ended")
+	// ErrUnknownOutcome: the caller gave up waiting for a commit that may still happen. Read the state before repeating.
+	ErrUnknownOutcome = errors.New("outcome unknown: gave up waiting for the commit")
+	// ErrClosed: the store is closed.
+	ErrClosed = errors.New("store is closed")
+)
+
+// TooLargeError is what Stage returns for a text longer than its limit.
+type TooLargeError struct{ Limit int64 }
+
+func (e *TooLargeError) Error() string { return fmt.Sprintf("text is longer than %d bytes", e.Limit) }
+
+// Document is one owner's immutable text. Its identity within the owner is the content: staging the same bytes twice
+// gives the same document.
+type Document struct {
+	ID, Owner string
+	Name      string // as first given; may be empty
+	SHA256    string // of the text's bytes, lower-case hex
+	Bytes     int64  // UTF-8 bytes
+	Chars     int64  // code points
+	CreatedAt time.Time
+}
+
+// Operation is one run of one strategy over one document, and its state.
+type Operation struct {
+	ID, Owner       string
+	DocumentID      string
+	DocumentSHA256  string // of the text the offsets refer to
+	Name            string
+	Status          Status
+	Strategy        string
+	Settings        json.RawMessage // canonical, defaults filled in, frozen at submit
+	SplitterVersion string
+	RetryOf         string // id of the operation this one repeats; empty if none
+	Seq             int64  // number of the last durable event
+	Attempt         int64  // how many times it was claimed: the lease's epoch
+	BytesTotal      int64
+	BytesDone       int64
+	Chunks          int64 // chunks stored; also the index of the next one
+	CancelRequested bool
+	Worker          string         // who holds the lease, while processing
+	Error           *event.Failure // of the failure, or of the last retry
+	CreatedAt       time.Time
+	StartedAt       time.Time // of the first claim; zero if never claimed
+	FinishedAt      time.Time // zero until it ends
+	ExpiresLease    time.Time // when the lease lapses, while processing
+}
+
+// Snapshot gives the operation's whole state as an ephemeral event of the given type (snapshot, resync or stalled),
+// with data.seq set to the last durable event it includes.
+func (o Operation) Snapshot(t event.Type, at time.Time) event.Event {
+	d := o.data()
+	d.Seq = o.Seq
+	return event.Event{Type: t, OperationID: o.ID, Time: event.Time{Time: at}, Data: d}
+}
+
+func (o Operation) data() event.Data {
+	d := event.Data{
+		Status: string(o.Status), Attempt: o.Attempt, BytesDone: o.BytesDone, BytesTotal: o.BytesTotal,
+		Chunks: o.Chunks, CancelRequested: o.CancelRequested && !o.Status.Final(), Error: o.Error,
+	}
+	if o.Status == Processing {
+		d.Phase, d.Worker = "chunking", o.Worker
+	}
+	return d
+}
+
+// NewOperation is a request to chunk one document. Exactly one of Staged and DocumentID is set.
+type NewOperation struct {
+	Owner           string
+	Name            string
+	Staged          *Staged
+	DocumentID      string
+	Strategy        string
+	Settings        json.RawMessage
+	SplitterVersion string
+	RetryOf         string
+	// IdempotencyKey, if not empty, makes a repetition of the same request return the first one's operation for 24 h.
+	IdempotencyKey string
+	// RequestHash says what "the same request" is; it must cover everything the operation depends on but the text,
+	// which Create adds itself.
+	RequestHash string
+}
+
+// Created is what Create made, or found under the idempotency key.
+type Created struct {
+	Operation Operation
+	Document  Document
+	Replayed  bool        // an earlier request with the same key made it; Event is empty
+	Event     event.Owned // the queued event, to be published; its Event.Seq is 1
+}
+
+// Chunk is one stored span with what is needed to show it.
+type Chunk struct {
+	Index              int64
+	StartByte, EndByte int64
+	StartChar, EndChar int64
+	Text               string // text[StartByte:EndByte]; empty when the spans alone were asked for
+}
+
+// Filter narrows Operations. Zero values mean "any".
+type Filter struct {
+	Status     Status
+	DocumentID string
+	Before     string // cursor: the id of the last operation of the page before; newest first
+	Limit      int    // 1 to 200; 0 means 50
+}
+
+// Head is an operation's newest durable sequence number.
+type Head struct {
+	OperationID string
+	Seq         int64
+}
