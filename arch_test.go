@@ -1,0 +1,125 @@
+// Package chunkstream_test holds what no linter can say: the rules that hold between packages, checked on the source
+// of the whole module, and the promises of the README, kept by running its commands.
+package chunkstream_test
+
+import (
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// street is the table of docs/design.md: every package, what it is, and what it may import. A package that is not here
+// fails the build; a new package comes with its line. Never widen a line to make a build pass.
+var street = []room{
+	{"cmd/chunkstream", "flags, env, wiring, signals; one function starts and stops all", "*", "*"},
+	{"api", "HTTP: routes, problem+json, OpenAPI", "auth chunk extract store dispatch live event crashpoint",
+		"context embed log/slog net net/http time" + huma + prometheus},
+	{"worker", "the whole story of one run, on one screen", "chunk extract store dispatch live event crashpoint",
+		"context log/slog math/rand/v2 time" + prometheus},
+	{"auth", "who is asking, what may they do (no Redis, ever)", "store", "context net net/http"},
+	{"live", "hub, memory bus, WebSocket, SSE", "event", "context log/slog net net/http time" + gws + prometheus},
+	{"dispatch", "wake-ups in memory: \"look now\", carries ids only", "", "context time"},
+	{"store", "SQL truth: documents, operations, chunks, events, keys; migrations, state machine, claim, fence, retention",
+		"chunk event crashpoint", "context database/sql embed io/fs log/slog net/url os time" + sqlite},
+	{"event", "the event type and its JSON: nothing else", "", "time"},
+	{"chunk", "text in, spans out", "", ""},
+	{"chunk/chunktest", "the contract that every strategy passes", "chunk", "time"},
+	{"extract", "file formats → text", "", ""},
+	{"client", "a small Go client of the HTTP API", "event", "context net net/http net/url time" + gws},
+	{"crashpoint", "named places where a test build can be killed; nothing otherwise", "", "os"},
+}
+
+// room is one line: the packages of this module, and the fenced packages, that it may import.
+type room struct{ name, is, ours, fenced string }
+
+// fence lists the standard packages that are given out only by name. Packages from outside the standard library and
+// this module are all fenced, by a prefix of their path.
+const fence = "context database/sql embed io/fs log log/slog math/rand math/rand/v2 net net/http os os/exec " +
+	"os/signal plugin time unsafe"
+
+const (
+	gws        = " github.com/lxzan/gws"
+	huma       = " github.com/danielgtaylor/huma/v2"
+	prometheus = " github.com/prometheus/client_golang"
+	sqlite     = " github.com/pressly/goose/v3 modernc.org/sqlite"
+)
+
+const noLine = " has no line in the table: say what it is and what it may import"
+
+func TestImports(t *testing.T) {
+	list := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags=crashpoints",
+		"-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", list, err)
+	}
+	for _, complaint := range complaints(string(out), street) {
+		t.Error(complaint)
+	}
+}
+
+// complaints reads lines of "package import import …" and says which of them the table does not allow.
+func complaints(list string, table []room) (wrong []string) {
+	for line := range strings.Lines(list) {
+		words := strings.Fields(line)
+		pkg := strings.TrimPrefix(words[0], "chunkstream/")
+		at := slices.IndexFunc(table, func(r room) bool { return r.name == pkg })
+		if pkg == "chunkstream" && len(words) == 1 {
+			continue // this folder: tests only
+		} else if at < 0 {
+			wrong = append(wrong, pkg+noLine)
+			continue
+		}
+		for _, imported := range words[1:] {
+			if ours, ok := strings.CutPrefix(imported, "chunkstream/"); ok && !allows(table[at].ours, ours) {
+				wrong = append(wrong, pkg+" may not import chunkstream/"+ours)
+			} else if !ok && fenced(imported) && !allows(table[at].fenced, imported) {
+				wrong = append(wrong, pkg+" may not import "+imported)
+			}
+		}
+	}
+	return wrong
+}
+
+func fenced(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	return strings.Contains(first, ".") || slices.Contains(strings.Fields(fence), imported)
+}
+
+// allows reports whether list is "*", names the package, or, outside the standard library, a folder above it.
+func allows(list, imported string) bool {
+	for ; imported != "."; imported = path.Dir(imported) {
+		if list == "*" || slices.Contains(strings.Fields(list), imported) {
+			return true
+		} else if !strings.Contains(imported, ".") {
+			return false
+		}
+	}
+	return false
+}
+
+// TestImportsCanFail plants one fault of each kind.
+func TestImportsCanFail(t *testing.T) {
+	faults := map[string]string{
+		"chunkstream/chunk os":                              "chunk may not import os",
+		"chunkstream/chunk context strings":                 "chunk may not import context",
+		"chunkstream/dispatch chunkstream/live":             "dispatch may not import chunkstream/live",
+		"chunkstream/event chunkstream/chunk/chunktest":     "event may not import chunkstream/chunk/chunktest",
+		"chunkstream/api github.com/lxzan/gws":              "api may not import github.com/lxzan/gws",
+		"chunkstream/client time github.com/lxzan/gwsother": "client may not import github.com/lxzan/gwsother",
+		"chunkstream/util strings":                          "util" + noLine,
+		"chunkstream fmt":                                   "chunkstream" + noLine,
+	}
+	for line, want := range faults {
+		if got := complaints(line+"\n", street); len(got) != 1 || got[0] != want {
+			t.Errorf("%q: got %q, want %q", line, got, want)
+		}
+	}
+	fine := "chunkstream\nchunkstream/chunk iter strings\n" +
+		"chunkstream/api github.com/prometheus/client_golang/prometheus/promhttp net/http\n"
+	if got := complaints(fine, street); len(got) != 0 {
+		t.Errorf("allowed imports: got complaints %q", got)
+	}
+}
