@@ -36,7 +36,8 @@ const (
 // SmallBytes is the size in bytes up to which a document runs in the small lane.
 const SmallBytes = 256 << 10
 
-// PartBytes bounds one stored part of a text in bytes; parts end on rune boundaries.
+// PartBytes is the size of a stored part of a text in bytes: part i starts at the last rune boundary at or before
+// i*PartBytes.
 const PartBytes = 256 << 10
 
 // The errors a caller decides on. Every other error is a failure of the database and says nothing about the request.

@@ -1,0 +1,190 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"chunkstream/event"
+)
+
+// keptKeys is how long an idempotency key is remembered.
+const keptKeys = 24 * time.Hour
+
+// Create makes the operation, its document where the text is new to the owner, event 1 and the idempotency key in one
+// transaction; when it returns they are durable. It returns ErrNotFound for a document id the owner does not have and
+// ErrKeyReused for a key that came with another request.
+func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
+	if (n.Staged == nil) == (n.DocumentID == "") {
+		return Created{}, errors.New("store: create: give exactly one of Staged and DocumentID")
+	}
+	if n.Staged != nil && n.Staged.owner != n.Owner {
+		return Created{}, fmt.Errorf("store: create: staged text of another owner: %w", ErrNotFound)
+	}
+	out := new(Created)
+	opID, docID := newID("op_"), newID("doc_")
+	err := s.writer.do(ctx, func(t *tx) error {
+		*out = Created{}
+		requestHash := n.RequestHash
+		if n.Staged != nil {
+			requestHash += " " + n.Staged.SHA256
+		}
+		if n.IdempotencyKey != "" {
+			done, err := t.replay(n, requestHash, out)
+			if err != nil || done {
+				return err
+			}
+		}
+		doc, num, err := t.document(n, docID)
+		if err != nil {
+			return err
+		}
+		op := Operation{
+			ID: opID, Owner: n.Owner, DocumentID: doc.ID, DocumentSHA256: doc.SHA256, Name: n.Name, Status: Queued,
+			Strategy: n.Strategy, Settings: n.Settings, SplitterVersion: n.SplitterVersion, RetryOf: n.RetryOf, Seq: 1,
+			BytesTotal: doc.Bytes,
+		}
+		lane := LaneOf(doc.Bytes)
+		var opNum, at int64
+		err = t.one(`
+INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of,
+                        bytes_total, seq, run_after, created_at)
+VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, 1, `+nowMs+`, `+nowMs+`) RETURNING num, created_at`,
+			[]any{op.ID, op.Owner, num, op.Name, string(lane), op.Strategy, string(op.Settings), op.SplitterVersion,
+				op.RetryOf, op.BytesTotal}, &opNum, &at)
+		if err != nil {
+			return fmt.Errorf("insert operation: %w", err)
+		}
+		op.CreatedAt = time.UnixMilli(at).UTC()
+		ev, err := t.record(opNum, 1, at, event.Queued, op)
+		if err != nil {
+			return err
+		}
+		if n.IdempotencyKey != "" {
+			if _, err := t.exec(`
+INSERT INTO idempotency_keys (owner, key, request_hash, operation, created_at) VALUES ($1, $2, $3, $4, $5)`,
+				n.Owner, n.IdempotencyKey, requestHash, opNum, at); err != nil {
+				return fmt.Errorf("insert idempotency key: %w", err)
+			}
+		}
+		*out = Created{Operation: op, Document: doc, Event: event.Owned{Owner: n.Owner, Event: ev}}
+		return nil
+	})
+	if err != nil {
+		return Created{}, fmt.Errorf("store: create operation: %w", err)
+	}
+	if n.Staged != nil && (out.Replayed || out.Document.ID != docID) {
+		// The text was there already: give the second copy back now rather than at the next sweep.
+		return *out, n.Staged.Discard(ctx)
+	}
+	return *out, nil
+}
+
+// LaneOf gives the lane a text of that many bytes runs in.
+func LaneOf(bytes int64) Lane {
+	if bytes <= SmallBytes {
+		return Small
+	}
+	return Large
+}
+
+// replay fills out from the operation an earlier request made under the same key, if there is one.
+func (t *tx) replay(n NewOperation, requestHash string, out *Created) (bool, error) {
+	var hash string
+	var num int64
+	err := t.one(`SELECT request_hash, operation FROM idempotency_keys
+ WHERE owner = $1 AND key = $2 AND created_at > `+nowMs+` - $3`,
+		[]any{n.Owner, n.IdempotencyKey, keptKeys.Milliseconds()}, &hash, &num)
+	if errors.Is(err, sql.ErrNoRows) {
+		// One that is older than that but not yet swept makes room.
+		_, err := t.exec(`DELETE FROM idempotency_keys WHERE owner = $1 AND key = $2`, n.Owner, n.IdempotencyKey)
+		return false, err
+	}
+	if err != nil {
+		return false, fmt.Errorf("read idempotency key: %w", err)
+	}
+	if hash != requestHash {
+		return false, ErrKeyReused
+	}
+	row := operationRow{}
+	if err := t.one(selectOperation+` WHERE o.num = $1`, []any{num}, row.dest()...); err != nil {
+		return false, fmt.Errorf("read the key's operation: %w", err)
+	}
+	out.Operation, out.Replayed = row.operation(), true
+	doc := documentRow{}
+	if err := t.one(selectDocument+` WHERE num = $1`, []any{row.document}, doc.dest()...); err != nil {
+		return false, fmt.Errorf("read the key's document: %w", err)
+	}
+	out.Document = doc.document()
+	return true, nil
+}
+
+// document finds or makes the operation's document.
+func (t *tx) document(n NewOperation, newID string) (Document, int64, error) {
+	row := documentRow{}
+	if n.Staged == nil {
+		err := t.one(selectDocument+` WHERE owner = $1 AND id = $2 AND state = 'ready'`,
+			[]any{n.Owner, n.DocumentID}, row.dest()...)
+		if errors.Is(err, sql.ErrNoRows) {
+			return Document{}, 0, fmt.Errorf("document: %w", ErrNotFound)
+		}
+		return row.document(), row.num, err
+	}
+	st := n.Staged
+	err := t.one(selectDocument+` WHERE owner = $1 AND sha256 = $2 AND state = 'ready'`,
+		[]any{n.Owner, st.SHA256}, row.dest()...)
+	if err == nil {
+		return row.document(), row.num, nil
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return Document{}, 0, fmt.Errorf("look up document: %w", err)
+	}
+	doc := Document{ID: newID, Owner: n.Owner, Name: n.Name, SHA256: st.SHA256, Bytes: st.Bytes, Chars: st.Chars}
+	num := st.num
+	var at int64
+	if num == 0 {
+		err = t.one(`
+INSERT INTO documents (id, owner, state, name, sha256, bytes, chars, created_at)
+VALUES ($1, $2, 'ready', $3, $4, $5, $6, `+nowMs+`) RETURNING num, created_at`,
+			[]any{doc.ID, doc.Owner, doc.Name, doc.SHA256, doc.Bytes, doc.Chars}, &num, &at)
+		if err == nil && doc.Bytes > 0 {
+			_, err = t.exec(`INSERT INTO document_parts (key, start_byte, body) VALUES ($1, 0, $2)`,
+				num*partsPerDocument, st.inline)
+			t.w.written.Add(doc.Bytes)
+		}
+	} else {
+		err = t.one(`
+UPDATE documents SET id = $1, state = 'ready', name = $2, sha256 = $3, bytes = $4, chars = $5
+ WHERE num = $6 AND state = 'staged' RETURNING created_at`,
+			[]any{doc.ID, doc.Name, doc.SHA256, doc.Bytes, doc.Chars, num}, &at)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = errors.New("the staged text was discarded or took more than an hour")
+		}
+	}
+	if err != nil {
+		return Document{}, 0, fmt.Errorf("insert document: %w", err)
+	}
+	doc.CreatedAt = time.UnixMilli(at).UTC()
+	return doc, num, nil
+}
+
+// record writes the event that brought the operation to the state op shows, with the number the row lock gave it.
+func (t *tx) record(num, seq, at int64, typ event.Type, op Operation, more ...func(*event.Data)) (event.Event, error) {
+	ev := event.Event{Seq: seq, Type: typ, OperationID: op.ID, Time: event.Millis(at), Data: op.data()}
+	for _, f := range more {
+		f(&ev.Data)
+	}
+	data, err := json.Marshal(ev.Data)
+	if err != nil {
+		return ev, fmt.Errorf("encode event: %w", err)
+	}
+	_, err = t.exec(`INSERT INTO operation_events (operation, seq, epoch, type, at, data) VALUES ($1, $2, $3, $4, $5, $6)`,
+		num, seq, op.Attempt, string(typ), at, string(data))
+	if err != nil {
+		return ev, fmt.Errorf("insert event: %w", err)
+	}
+	return ev, nil
+}

@@ -1,0 +1,93 @@
+package store
+
+import (
+	"context"
+	"testing"
+)
+
+// What tests need to bring about: lapsed leases, passed backoffs, a held writer.
+
+func (s *Store) write(t testing.TB, text string, args ...any) {
+	t.Helper()
+	err := s.writer.do(context.Background(), func(tx *tx) error {
+		_, err := tx.exec(text, args...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// LapseLeases lets every lease run out now.
+func (s *Store) LapseLeases(t testing.TB) {
+	s.write(t, `UPDATE operations SET lease_until = 1 WHERE status = 'processing'`)
+}
+
+// MakeDue ends every backoff.
+func (s *Store) MakeDue(t testing.TB) {
+	s.write(t, `UPDATE operations SET run_after = 0 WHERE status = 'queued'`)
+}
+
+// AgeKeys makes every idempotency key older than its day.
+func (s *Store) AgeKeys(t testing.TB) {
+	s.write(t, `UPDATE idempotency_keys SET created_at = 1`)
+}
+
+// CountRows counts a table's rows.
+func (s *Store) CountRows(t testing.TB, table string) int {
+	t.Helper()
+	var n int
+	if err := s.read(context.Background(), `SELECT count(*) FROM `+table).one(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// ViewTexts reads an operation's chunks from the view.
+func (s *Store) ViewTexts(ctx context.Context, id string) ([]string, error) {
+	var texts []string
+	err := s.read(ctx, `SELECT text FROM chunk_texts WHERE operation_id = $1 ORDER BY idx`, id).
+		each(func(scan func(...any) error) error {
+			var text string
+			err := scan(&text)
+			texts = append(texts, text)
+			return err
+		})
+	return texts, err
+}
+
+// ForgedRun is a worker that holds no lease on the operation.
+func (s *Store) ForgedRun(t testing.TB, id string) *Run {
+	t.Helper()
+	row := operationRow{}
+	err := s.read(context.Background(), selectOperation+` WHERE o.id = $1`, id).one(row.dest()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Run{s: s, Operation: row.operation(), num: row.num, document: row.document, epoch: row.op.Attempt + 1, lease: 1000}
+}
+
+// PanicInWriter panics inside a transaction.
+func (s *Store) PanicInWriter(ctx context.Context) error {
+	return s.writer.do(ctx, func(*tx) error { panic("as the test asked") })
+}
+
+// HoldWriter keeps the writer busy until the returned function is called.
+func (s *Store) HoldWriter(t testing.TB) (release func()) {
+	t.Helper()
+	began, end, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- s.writer.do(context.Background(), func(*tx) error {
+			close(began)
+			<-end
+			return nil
+		})
+	}()
+	<-began
+	return func() {
+		close(end)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

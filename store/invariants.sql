@@ -1,0 +1,73 @@
+-- Every statement selects the violations of one invariant: its name, the operation, what is wrong.
+-- I1 (every accepted operation ends) needs a quiet service: after the load has ended nothing may be unfinished.
+SELECT 'I1 not ended', id, status || ' since ' || created_at FROM operations WHERE finished_at = 0;
+
+SELECT 'I2 chunk indexes are not dense from 0', o.id,
+       'next_index ' || o.next_index || ', rows ' || count(c.idx) || ', highest ' || COALESCE(max(c.idx), -1)
+  FROM operations o LEFT JOIN chunks c ON c.operation = o.num
+ GROUP BY o.num, o.id, o.next_index
+HAVING count(c.idx) <> o.next_index OR COALESCE(max(c.idx), -1) <> o.next_index - 1;
+
+SELECT 'I2 chunk leaves its text or is empty', o.id, 'index ' || c.idx || ': [' || c.start_byte || ', ' || c.end_byte || ')'
+  FROM chunks c JOIN operations o ON o.num = c.operation
+ WHERE c.start_byte < 0 OR c.end_byte > o.bytes_total OR c.start_byte >= c.end_byte OR c.start_char >= c.end_char;
+
+SELECT 'I2 chunks do not advance', o.id, 'index ' || c.idx
+  FROM chunks c JOIN chunks p ON p.operation = c.operation AND p.idx = c.idx - 1 JOIN operations o ON o.num = c.operation
+ WHERE c.start_byte <= p.start_byte OR c.end_byte <= p.end_byte OR c.start_char <= p.start_char;
+
+SELECT 'I2 completed before the end of the text', id, bytes_done || ' of ' || bytes_total
+  FROM operations WHERE status = 'completed' AND bytes_done <> bytes_total;
+
+SELECT 'I3 not exactly one terminal event', o.id, count(e.seq) || ' terminal events, status ' || o.status
+  FROM operations o
+  LEFT JOIN operation_events e ON e.operation = o.num AND e.type IN ('completed', 'failed', 'cancelled')
+ GROUP BY o.num, o.id, o.status, o.finished_at
+HAVING count(e.seq) <> CASE WHEN o.finished_at > 0 THEN 1 ELSE 0 END;
+
+SELECT 'I3 terminal event and status differ', o.id, o.status || ' with event ' || e.type
+  FROM operations o JOIN operation_events e ON e.operation = o.num
+ WHERE e.type IN ('completed', 'failed', 'cancelled') AND e.type <> o.status;
+
+SELECT 'I4 event after the terminal one', o.id, 'seq ' || l.seq || ' ' || l.type
+  FROM operation_events t JOIN operation_events l ON l.operation = t.operation AND l.seq > t.seq
+  JOIN operations o ON o.num = t.operation
+ WHERE t.type IN ('completed', 'failed', 'cancelled');
+
+SELECT 'I5 epoch goes back along seq', o.id, 'seq ' || e.seq
+  FROM operation_events e JOIN operation_events p ON p.operation = e.operation AND p.seq = e.seq - 1
+  JOIN operations o ON o.num = e.operation
+ WHERE e.epoch < p.epoch;
+
+SELECT 'I6 chunk of an older epoch after a newer one', o.id, 'index ' || c.idx
+  FROM chunks c JOIN chunks p ON p.operation = c.operation AND p.idx = c.idx - 1 JOIN operations o ON o.num = c.operation
+ WHERE c.epoch < p.epoch OR c.epoch > o.epoch;
+
+SELECT 'I7 seq is not dense from 1', o.id, 'seq ' || o.seq || ', events ' || count(e.seq) || ', lowest ' || COALESCE(min(e.seq), 0)
+  FROM operations o LEFT JOIN operation_events e ON e.operation = o.num
+ GROUP BY o.num, o.id, o.seq
+HAVING count(e.seq) <> o.seq OR COALESCE(min(e.seq), 0) <> 1 OR COALESCE(max(e.seq), 0) <> o.seq;
+
+-- I8 (each client's list equals this one) is checked by the clients.
+SELECT 'I9 progress goes back within an attempt', o.id, 'seq ' || e.seq
+  FROM operation_events e JOIN operation_events p ON p.operation = e.operation AND p.seq = e.seq - 1 AND p.epoch = e.epoch
+  JOIN operations o ON o.num = e.operation
+ WHERE json_extract(e.data, '$.bytes_done') < json_extract(p.data, '$.bytes_done')
+    OR json_extract(e.data, '$.chunks') < json_extract(p.data, '$.chunks');
+
+SELECT 'I9 all done but not completed', o.id, 'seq ' || e.seq || ' ' || e.type
+  FROM operation_events e JOIN operations o ON o.num = e.operation
+ WHERE e.type = 'failed' AND o.bytes_total > 0 AND json_extract(e.data, '$.bytes_done') >= o.bytes_total;
+
+SELECT 'I10 idempotency key without its operation', k.key, 'operation ' || k.operation
+  FROM idempotency_keys k LEFT JOIN operations o ON o.num = k.operation AND o.owner = k.owner
+ WHERE o.num IS NULL;
+
+SELECT 'I12 a lease is held', id, worker FROM operations WHERE lease_until > 0;
+
+SELECT 'I12 document parts do not make its text', d.id,
+       d.bytes || ' bytes, parts ' || COALESCE(sum(length(p.body)), 0)
+  FROM documents d LEFT JOIN document_parts p ON p.key BETWEEN d.num * 65536 AND d.num * 65536 + 65535
+ WHERE d.state = 'ready'
+ GROUP BY d.num, d.id, d.bytes
+HAVING COALESCE(sum(length(p.body)), 0) <> d.bytes;

@@ -1,0 +1,354 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"chunkstream/event"
+)
+
+const selectDocument = `SELECT num, id, owner, name, sha256, bytes, chars, created_at FROM documents`
+
+type documentRow struct {
+	num, bytes, chars, createdAt int64
+	id, owner, name, sha256      string
+}
+
+func (r *documentRow) dest() []any {
+	return []any{&r.num, &r.id, &r.owner, &r.name, &r.sha256, &r.bytes, &r.chars, &r.createdAt}
+}
+
+func (r *documentRow) document() Document {
+	return Document{ID: r.id, Owner: r.owner, Name: r.name, SHA256: r.sha256, Bytes: r.bytes, Chars: r.chars,
+		CreatedAt: time.UnixMilli(r.createdAt).UTC()}
+}
+
+const selectOperation = `
+SELECT o.num, o.id, o.owner, o.document, d.id, d.sha256, o.name, o.status, o.strategy, o.settings, o.splitter_version,
+       o.retry_of, o.seq, o.epoch, o.bytes_total, o.bytes_done, o.next_index, o.cancel_requested, o.worker,
+       o.error_code, o.error_detail, o.created_at, o.started_at, o.finished_at, o.lease_until, o.crash_count, o.failures
+  FROM operations o JOIN documents d ON d.num = o.document`
+
+// visible leaves out what belongs to a document that is being deleted.
+const visible = ` AND d.state = 'ready'`
+
+type operationRow struct {
+	op                                           Operation
+	num, document                                int64
+	status, settings, errorCode, errorDetail     string
+	cancelRequested, crashCount, failures        int64
+	createdAt, startedAt, finishedAt, leaseUntil int64
+}
+
+func (r *operationRow) dest() []any {
+	o := &r.op
+	return []any{&r.num, &o.ID, &o.Owner, &r.document, &o.DocumentID, &o.DocumentSHA256, &o.Name, &r.status, &o.Strategy,
+		&r.settings, &o.SplitterVersion, &o.RetryOf, &o.Seq, &o.Attempt, &o.BytesTotal, &o.BytesDone, &o.Chunks,
+		&r.cancelRequested, &o.Worker, &r.errorCode, &r.errorDetail, &r.createdAt, &r.startedAt, &r.finishedAt,
+		&r.leaseUntil, &r.crashCount, &r.failures}
+}
+
+func (r *operationRow) operation() Operation {
+	o := r.op
+	o.Status, o.Settings, o.CancelRequested = Status(r.status), json.RawMessage(r.settings), r.cancelRequested != 0
+	if r.errorCode != "" {
+		o.Error = &event.Failure{Code: r.errorCode, Detail: r.errorDetail}
+	}
+	o.CreatedAt = instant(r.createdAt)
+	o.StartedAt = instant(r.startedAt)
+	o.FinishedAt = instant(r.finishedAt)
+	o.ExpiresLease = instant(r.leaseUntil)
+	return o
+}
+
+func instant(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// Operation gives one operation's state, or ErrNotFound.
+func (s *Store) Operation(ctx context.Context, owner, id string) (Operation, error) {
+	row := operationRow{}
+	err := s.read(ctx, selectOperation+` WHERE o.id = $1 AND o.owner = $2`+visible, id, owner).one(row.dest()...)
+	if err != nil {
+		return Operation{}, found("read operation", err)
+	}
+	return row.operation(), nil
+}
+
+// Operations lists the owner's operations, newest first, and says whether there are more. A cursor (Filter.Before) that
+// names no operation of the owner's gives ErrNotFound.
+func (s *Store) Operations(ctx context.Context, owner string, f Filter) ([]Operation, bool, error) {
+	if f.Limit == 0 {
+		f.Limit = 50
+	}
+	if f.Limit < 1 || f.Limit > 200 {
+		return nil, false, fmt.Errorf("store: list operations: limit %d is outside 1 to 200", f.Limit)
+	}
+	text, args := selectOperation+` WHERE o.owner = $1`+visible, []any{owner}
+	where := func(cond string, arg any) {
+		args = append(args, arg)
+		text += fmt.Sprintf(cond, len(args))
+	}
+	if f.Status != "" {
+		where(` AND o.status = $%d`, string(f.Status))
+	}
+	if f.DocumentID != "" {
+		where(` AND d.id = $%d`, f.DocumentID)
+	}
+	if f.Before != "" {
+		var num int64
+		err := s.read(ctx, `SELECT num FROM operations WHERE id = $1 AND owner = $2`, f.Before, owner).one(&num)
+		if err != nil {
+			return nil, false, found("read cursor", err)
+		}
+		where(` AND o.num < $%d`, num)
+	}
+	where(` ORDER BY o.num DESC LIMIT $%d`, f.Limit+1)
+	ops, err := s.operations(ctx, text, args...)
+	if err != nil {
+		return nil, false, fmt.Errorf("store: list operations: %w", err)
+	}
+	if len(ops) > f.Limit {
+		return ops[:f.Limit], true, nil
+	}
+	return ops, false, nil
+}
+
+func (s *Store) operations(ctx context.Context, text string, args ...any) ([]Operation, error) {
+	var ops []Operation
+	err := s.read(ctx, text, args...).each(func(scan func(...any) error) error {
+		row := operationRow{}
+		if err := scan(row.dest()...); err != nil {
+			return err
+		}
+		ops = append(ops, row.operation())
+		return nil
+	})
+	return ops, err
+}
+
+// maxActive bounds Active.
+const maxActive = 1000
+
+// Active gives the owner's operations that have not ended, oldest first, at most 1000.
+func (s *Store) Active(ctx context.Context, owner string) ([]Operation, error) {
+	ops, err := s.operations(ctx, selectOperation+
+		` WHERE o.owner = $1 AND o.finished_at = 0`+visible+` ORDER BY o.num LIMIT $2`, owner, maxActive)
+	if err != nil {
+		return nil, fmt.Errorf("store: list active operations: %w", err)
+	}
+	return ops, nil
+}
+
+// Heads gives the newest durable sequence number of each of the named operations that exist. It asks for no owner: the
+// ids come from watchers that were authorised, and a number alone is of use to nobody else.
+func (s *Store) Heads(ctx context.Context, operationIDs []string) ([]Head, error) {
+	ids, err := json.Marshal(operationIDs)
+	if err != nil {
+		return nil, fmt.Errorf("store: read heads: %w", err)
+	}
+	heads, err := s.heads(ctx, `SELECT id, seq FROM operations WHERE id IN (SELECT value FROM `+jsonEach+`($1))`, string(ids))
+	if err != nil {
+		return nil, fmt.Errorf("store: read heads: %w", err)
+	}
+	return heads, nil
+}
+
+// OwnerHeads gives the newest sequence numbers of the owner's operations that have not ended and of those that ended
+// at or after since (the zero time: of none), and the database's time to ask with next.
+func (s *Store) OwnerHeads(ctx context.Context, owner string, since time.Time) ([]Head, time.Time, error) {
+	var now int64
+	if err := s.read(ctx, `SELECT `+nowMs).one(&now); err != nil {
+		return nil, time.Time{}, fmt.Errorf("store: read the clock: %w", err)
+	}
+	heads, err := s.heads(ctx, `SELECT id, seq FROM operations WHERE owner = $1 AND finished_at = 0`, owner)
+	if err == nil && !since.IsZero() {
+		var ended []Head
+		ended, err = s.heads(ctx, `SELECT id, seq FROM operations WHERE finished_at > 0 AND finished_at >= $1 AND owner = $2`,
+			since.UnixMilli(), owner)
+		heads = append(heads, ended...)
+	}
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("store: read the owner's heads: %w", err)
+	}
+	return heads, time.UnixMilli(now).UTC(), nil
+}
+
+func (s *Store) heads(ctx context.Context, text string, args ...any) ([]Head, error) {
+	var heads []Head
+	err := s.read(ctx, text, args...).each(func(scan func(...any) error) error {
+		var h Head
+		if err := scan(&h.OperationID, &h.Seq); err != nil {
+			return err
+		}
+		heads = append(heads, h)
+		return nil
+	})
+	return heads, err
+}
+
+// Events gives at most limit durable events with a sequence number above after, in order. An operation that is not the
+// owner's gives ErrNotFound.
+func (s *Store) Events(ctx context.Context, owner, operationID string, after int64, limit int) ([]event.Event, error) {
+	num, err := s.number(ctx, owner, operationID)
+	if err != nil {
+		return nil, err
+	}
+	var evs []event.Event
+	err = s.read(ctx, `
+SELECT seq, type, at, data FROM operation_events WHERE operation = $1 AND seq > $2 ORDER BY seq LIMIT $3`,
+		num, after, limit).each(func(scan func(...any) error) error {
+		ev := event.Event{OperationID: operationID}
+		var typ, data string
+		var at int64
+		if err := scan(&ev.Seq, &typ, &at, &data); err != nil {
+			return err
+		}
+		ev.Type, ev.Time = event.Type(typ), event.Millis(at)
+		if err := json.Unmarshal([]byte(data), &ev.Data); err != nil {
+			return fmt.Errorf("event %d: %w", ev.Seq, err)
+		}
+		evs = append(evs, ev)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: read events: %w", err)
+	}
+	return evs, nil
+}
+
+func (s *Store) number(ctx context.Context, owner, operationID string) (int64, error) {
+	var num int64
+	err := s.read(ctx, `SELECT o.num FROM operations o JOIN documents d ON d.num = o.document
+ WHERE o.id = $1 AND o.owner = $2`+visible, operationID, owner).one(&num)
+	return num, found("read operation", err)
+}
+
+// Document gives one document, or ErrNotFound.
+func (s *Store) Document(ctx context.Context, owner, id string) (Document, error) {
+	row := documentRow{}
+	err := s.read(ctx, selectDocument+` WHERE owner = $1 AND id = $2 AND state = 'ready'`, owner, id).one(row.dest()...)
+	if err != nil {
+		return Document{}, found("read document", err)
+	}
+	return row.document(), nil
+}
+
+// DocumentText writes the document's text to w, part by part, so memory stays constant. Nothing is written when the
+// document is not the owner's (ErrNotFound). An error of w is returned wrapped.
+func (s *Store) DocumentText(ctx context.Context, owner, id string, w io.Writer) error {
+	row := documentRow{}
+	err := s.read(ctx, selectDocument+` WHERE owner = $1 AND id = $2 AND state = 'ready'`, owner, id).one(row.dest()...)
+	if err != nil {
+		return found("read document", err)
+	}
+	for at, part := int64(0), int64(0); at < row.bytes; part++ {
+		var body sql.RawBytes
+		n := 0
+		err := s.read(ctx, `SELECT body FROM document_parts WHERE key = $1`, row.num*partsPerDocument+part).
+			each(func(scan func(...any) error) error {
+				if err := scan(&body); err != nil {
+					return err
+				}
+				n = len(body)
+				_, err := w.Write(body)
+				return err
+			})
+		if err != nil {
+			return fmt.Errorf("store: read text: %w", err)
+		}
+		if n == 0 {
+			return fmt.Errorf("store: read text: part %d is gone: %w", part, ErrNotFound)
+		}
+		at += int64(n)
+	}
+	return nil
+}
+
+// text reads bytes [from, to) of a document's text.
+func (s *Store) text(ctx context.Context, document, from, to int64) (string, error) {
+	if from >= to {
+		return "", nil
+	}
+	var b strings.Builder
+	b.Grow(int(to - from))
+	// The parts are found by arithmetic; the one after the last is needed when the rune that straddles the multiple of
+	// PartBytes put the boundary before it.
+	for part := from / PartBytes; from < to; part++ {
+		var start int64
+		var body sql.RawBytes
+		seen := false
+		err := s.read(ctx, `SELECT start_byte, body FROM document_parts WHERE key = $1`, document*partsPerDocument+part).
+			each(func(scan func(...any) error) error {
+				seen = true
+				if err := scan(&start, &body); err != nil {
+					return err
+				}
+				end := start + int64(len(body))
+				if start > from {
+					return fmt.Errorf("part %d starts at byte %d, after byte %d", part, start, from)
+				}
+				if end > from {
+					upTo := min(end, to)
+					b.Write(body[from-start : upTo-start])
+					from = upTo
+				}
+				return nil
+			})
+		if err != nil {
+			return "", err
+		}
+		if !seen {
+			return "", errors.New("the text ends before the span")
+		}
+	}
+	return b.String(), nil
+}
+
+// Chunks gives at most limit of the operation's stored chunks from index from on, in order, with or without their
+// text. Chunks are there as soon as their batch is committed, also while the operation is still running. An operation
+// that is not the owner's gives ErrNotFound.
+func (s *Store) Chunks(ctx context.Context, owner, operationID string, from int64, limit int, text bool) ([]Chunk, error) {
+	var num, document int64
+	err := s.read(ctx, `SELECT o.num, o.document FROM operations o JOIN documents d ON d.num = o.document
+ WHERE o.id = $1 AND o.owner = $2`+visible, operationID, owner).one(&num, &document)
+	if err != nil {
+		return nil, found("read operation", err)
+	}
+	var chunks []Chunk
+	err = s.read(ctx, `
+SELECT idx, start_byte, end_byte, start_char, end_char FROM chunks
+ WHERE operation = $1 AND idx >= $2 ORDER BY idx LIMIT $3`, num, from, limit).
+		each(func(scan func(...any) error) error {
+			var c Chunk
+			if err := scan(&c.Index, &c.StartByte, &c.EndByte, &c.StartChar, &c.EndChar); err != nil {
+				return err
+			}
+			chunks = append(chunks, c)
+			return nil
+		})
+	if err != nil {
+		return nil, fmt.Errorf("store: read chunks: %w", err)
+	}
+	if !text || len(chunks) == 0 {
+		return chunks, nil
+	}
+	base := chunks[0].StartByte
+	all, err := s.text(ctx, document, base, chunks[len(chunks)-1].EndByte)
+	if err != nil {
+		return nil, fmt.Errorf("store: read chunk texts: %w", err)
+	}
+	for i, c := range chunks {
+		chunks[i].Text = all[c.StartByte-base : c.EndByte-base]
+	}
+	return chunks, nil
+}

@@ -1,0 +1,931 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"chunkstream/event"
+	"chunkstream/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// open gives an empty store of its own to a test. The suite below speaks only of what it returns, so that every
+// backend runs all of it.
+func open(t testing.TB, cfg store.Config) *store.Store {
+	t.Helper()
+	cfg.Path = filepath.Join(t.TempDir(), "chunkstream.db")
+	return openAt(t, cfg)
+}
+
+func openAt(t testing.TB, cfg store.Config) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+const (
+	owner   = "alice"
+	version = "v1"
+	lease   = time.Minute
+)
+
+func stage(t testing.TB, s *store.Store, text string) *store.Staged {
+	t.Helper()
+	st, err := s.Stage(t.Context(), owner, strings.NewReader(text), 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func create(t testing.TB, s *store.Store, text string) store.Operation {
+	t.Helper()
+	c, err := s.Create(t.Context(), store.NewOperation{
+		Owner: owner, Name: "a.txt", Staged: stage(t, s, text), Strategy: "recursive", Settings: []byte(`{"chunk_size":10}`),
+		SplitterVersion: version,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Operation
+}
+
+func claim(t testing.TB, s *store.Store, lane store.Lane) *store.Run {
+	t.Helper()
+	runs, err := s.Claim(t.Context(), store.Claim{Worker: "w", Lane: lane, Slots: 1, Bytes: 1 << 40, SplitterVersion: version,
+		Lease: lease})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) == 0 {
+		return nil
+	}
+	return runs[0]
+}
+
+// cut gives spans of n bytes (and characters: the texts are ASCII where it is used).
+func cut(first int64, text string, n int) []store.Chunk {
+	var cs []store.Chunk
+	for at := int(first) * n; at < len(text); at += n {
+		end := min(at+n, len(text))
+		cs = append(cs, store.Chunk{StartByte: int64(at), EndByte: int64(end), StartChar: int64(at), EndChar: int64(end)})
+	}
+	return cs
+}
+
+func complete(t testing.TB, r *store.Run, text string) {
+	t.Helper()
+	_, err := r.Commit(t.Context(), store.Batch{First: r.Operation.Chunks, Chunks: cut(r.Operation.Chunks, text, 10),
+		BytesDone: int64(len(text)), Last: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sound fails the test when an invariant is broken. Operations that have not ended are fine unless all have to.
+func sound(t testing.TB, s *store.Store, ended bool) {
+	t.Helper()
+	lines, err := s.CheckInvariants(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range lines {
+		if ended || !strings.HasPrefix(l, "I1 ") && !strings.HasPrefix(l, "I12 a lease") {
+			t.Error(l)
+		}
+	}
+}
+
+func types(t testing.TB, s *store.Store, id string) string {
+	t.Helper()
+	evs, err := s.Events(t.Context(), owner, id, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for i, e := range evs {
+		if e.Seq != int64(i+1) {
+			t.Errorf("event %d has seq %d", i, e.Seq)
+		}
+		names = append(names, string(e.Type))
+	}
+	return strings.Join(names, " ")
+}
+
+func TestWalk(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	text := strings.Repeat("0123456789", 5) + "tail"
+	op := create(t, s, text)
+	if op.Status != store.Queued || op.Seq != 1 || op.BytesTotal != int64(len(text)) {
+		t.Fatalf("created %+v", op)
+	}
+	r := claim(t, s, store.Small)
+	if r == nil || r.Operation.ID != op.ID || r.Operation.Attempt != 1 || r.Started.Event.Seq != 2 {
+		t.Fatalf("claimed %+v", r)
+	}
+	if claim(t, s, store.Small) != nil {
+		t.Fatal("claimed twice")
+	}
+	got, err := r.Text(t.Context())
+	if err != nil || got != text {
+		t.Fatalf("text %q, %v", got, err)
+	}
+	cs := cut(0, text, 10)
+	ev, err := r.Commit(t.Context(), store.Batch{Chunks: cs[:3], BytesDone: 30, ETAMs: 7})
+	if err != nil || ev.Event.Type != event.Batch || ev.Event.Seq != 3 || *ev.Event.Data.ETAMs != 7 {
+		t.Fatalf("batch %+v, %v", ev, err)
+	}
+	ev, err = r.Commit(t.Context(), store.Batch{First: 3, Chunks: cs[3:], BytesDone: int64(len(text)), Last: true})
+	if err != nil || ev.Event.Type != event.Completed || ev.Event.Data.Chunks != 6 || ev.Owner != owner {
+		t.Fatalf("last %+v, %v", ev, err)
+	}
+	chunks, err := s.Chunks(t.Context(), owner, op.ID, 1, 2, true)
+	if err != nil || len(chunks) != 2 || chunks[0].Text != "0123456789" || chunks[0].Index != 1 {
+		t.Fatalf("chunks %+v, %v", chunks, err)
+	}
+	all, err := s.Chunks(t.Context(), owner, op.ID, 0, 100, true)
+	if err != nil || all[5].Text != "tail" {
+		t.Fatalf("chunks %+v, %v", all, err)
+	}
+	if got, want := types(t, s, op.ID), "queued started batch completed"; got != want {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	sound(t, s, true)
+}
+
+func TestOwnersDoNotMeet(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	op := create(t, s, "some text")
+	r := claim(t, s, store.Small)
+	complete(t, r, "some text")
+	for name, err := range map[string]error{
+		"operation": second(s.Operation(t.Context(), "eve", op.ID)),
+		"events":    second(s.Events(t.Context(), "eve", op.ID, 0, 10)),
+		"chunks":    second(s.Chunks(t.Context(), "eve", op.ID, 0, 10, true)),
+		"document":  second(s.Document(t.Context(), "eve", op.DocumentID)),
+		"text":      s.DocumentText(t.Context(), "eve", op.DocumentID, new(bytes.Buffer)),
+		"delete":    s.DeleteDocument(t.Context(), "eve", op.DocumentID),
+		"cancel":    third(s.Cancel(t.Context(), "eve", op.ID)),
+		"missing":   second(s.Operation(t.Context(), owner, "op_none")),
+		"create": second(s.Create(t.Context(), store.NewOperation{Owner: "eve", DocumentID: op.DocumentID, Strategy: "x",
+			Settings: []byte("{}"), SplitterVersion: version})),
+	} {
+		if !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: %v, want ErrNotFound", name, err)
+		}
+	}
+	ops, more, err := s.Operations(t.Context(), "eve", store.Filter{})
+	if len(ops) != 0 || more || err != nil {
+		t.Errorf("eve lists %v, %v, %v", ops, more, err)
+	}
+}
+
+func second[T any](_ T, err error) error        { return err }
+func third[T, U any](_ T, _ U, err error) error { return err }
+
+// TestTexts stages texts around every boundary and reads them back whole and in spans.
+func TestTexts(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, unit := range []string{"a", "é", "日", "😀", "aé日😀"} {
+		for _, size := range []int{1, 100, 8 << 10, 64<<10 - 1, 64 << 10, 64<<10 + 1, store.PartBytes, store.PartBytes + 1,
+			2*store.PartBytes - 1, 3*store.PartBytes + 5, 1 << 20} {
+			for _, shift := range []string{"", "x", "xy", "xyz"} {
+				text := shift + strings.Repeat(unit, size/len(unit)+1)
+				st, err := s.Stage(t.Context(), owner, &chopped{text, rng}, 64<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r", Settings: []byte("{}"),
+					SplitterVersion: version})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if st.Bytes != int64(len(text)) || st.Chars != int64(len([]rune(text))) {
+					t.Fatalf("%q × %d: %d bytes, %d chars", unit, size, st.Bytes, st.Chars)
+				}
+				var b bytes.Buffer
+				if err := s.DocumentText(t.Context(), owner, c.Document.ID, &b); err != nil || b.String() != text {
+					t.Fatalf("%q × %d: read back %d bytes, %v", unit, size, b.Len(), err)
+				}
+				r := claim(t, s, store.LaneOf(st.Bytes))
+				var cs []store.Chunk
+				for at := 0; at < len(text); { // spans of random length on rune boundaries
+					end := min(at+1+rng.IntN(40000), len(text))
+					for end < len(text) && text[end]&0xC0 == 0x80 {
+						end++
+					}
+					n := int64(len(cs))
+					cs = append(cs, store.Chunk{StartByte: int64(at), EndByte: int64(end), StartChar: n, EndChar: n + 1})
+					at = end
+				}
+				if _, err := r.Commit(t.Context(), store.Batch{Chunks: cs, BytesDone: st.Bytes, Last: true}); err != nil {
+					t.Fatal(err)
+				}
+				got, err := s.Chunks(t.Context(), owner, c.Operation.ID, 0, len(cs), true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, g := range got {
+					if g.Text != text[g.StartByte:g.EndByte] {
+						t.Fatalf("%q × %d: chunk %d differs", unit, size, g.Index)
+					}
+				}
+				view, err := s.ViewTexts(t.Context(), c.Operation.ID)
+				if err != nil || strings.Join(view, "") != text {
+					t.Fatalf("%q × %d: the view's texts differ: %v", unit, size, err)
+				}
+			}
+		}
+	}
+	sound(t, s, true)
+}
+
+// chopped reads a string in pieces of random length.
+type chopped struct {
+	rest string
+	rng  *rand.Rand
+}
+
+func (c *chopped) Read(p []byte) (int, error) {
+	n := copy(p, c.rest[:min(len(c.rest), 1+c.rng.IntN(100000))])
+	c.rest = c.rest[n:]
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func TestStageRefuses(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	var tooLarge *store.TooLargeError
+	for _, size := range []int{11, 100 << 10, 1 << 20} {
+		_, err := s.Stage(t.Context(), owner, strings.NewReader(strings.Repeat("x", size)), int64(size-1))
+		if !errors.As(err, &tooLarge) || tooLarge.Limit != int64(size-1) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	boom := errors.New("boom")
+	for _, size := range []int{0, 10, 1 << 20} {
+		_, err := s.Stage(t.Context(), owner, &failing{size, boom}, 64<<20)
+		if !errors.Is(err, boom) {
+			t.Errorf("failing after %d: %v", size, err)
+		}
+	}
+	reap(t, s)
+	if n := s.CountRows(t, "documents") + s.CountRows(t, "document_parts"); n != 0 {
+		t.Errorf("%d rows left behind", n)
+	}
+}
+
+type failing struct {
+	n   int
+	err error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	if f.n == 0 {
+		return 0, f.err
+	}
+	n := min(len(p), f.n)
+	for i := range p[:n] {
+		p[i] = 'x'
+	}
+	f.n -= n
+	return n, nil
+}
+
+func reap(t testing.TB, s *store.Store) {
+	t.Helper()
+	for {
+		more, err := s.Reap(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+func TestSameTextIsOneDocument(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	for _, text := range []string{"short", strings.Repeat("long ", 50_000)} {
+		a, b := create(t, s, text), create(t, s, text)
+		if a.DocumentID != b.DocumentID || a.ID == b.ID {
+			t.Errorf("documents %s and %s, operations %s and %s", a.DocumentID, b.DocumentID, a.ID, b.ID)
+		}
+		st, err := s.Stage(t.Context(), "bob", strings.NewReader(text), 64<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := s.Create(t.Context(), store.NewOperation{Owner: "bob", Staged: st, Strategy: "r", Settings: []byte("{}"),
+			SplitterVersion: version})
+		if err != nil || c.Document.ID == a.DocumentID {
+			t.Errorf("another owner got %s, %v", c.Document.ID, err)
+		}
+	}
+	reap(t, s)
+	if n := s.CountRows(t, "documents"); n != 4 {
+		t.Errorf("%d documents, want 4", n)
+	}
+}
+
+func TestClaimOrderAndBounds(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	var ids []string
+	for i := range 5 {
+		ids = append(ids, create(t, s, fmt.Sprintf("text number %d", i)).ID)
+	}
+	big := create(t, s, strings.Repeat("x", store.SmallBytes+1))
+	other, err := s.Claim(t.Context(), store.Claim{Worker: "w", Lane: store.Small, Slots: 9, Bytes: 1 << 40,
+		SplitterVersion: "v2", Lease: lease})
+	if err != nil || len(other) != 0 {
+		t.Fatalf("another version claimed %d, %v", len(other), err)
+	}
+	runs, err := s.Claim(t.Context(), store.Claim{Worker: "w", Lane: store.Small, Slots: 9, Bytes: 30, SplitterVersion: version,
+		Lease: lease})
+	if err != nil || len(runs) != 2 || runs[0].Operation.ID != ids[0] || runs[1].Operation.ID != ids[1] {
+		t.Fatalf("30 bytes claimed %d, %v", len(runs), err)
+	}
+	runs, err = s.Claim(t.Context(), store.Claim{Worker: "w", Lane: store.Small, Slots: 2, Bytes: 1 << 40,
+		SplitterVersion: version, Lease: lease})
+	if err != nil || len(runs) != 2 || runs[1].Operation.ID != ids[3] {
+		t.Fatalf("2 slots claimed %d, %v", len(runs), err)
+	}
+	if r := claim(t, s, store.Large); r == nil || r.Operation.ID != big.ID {
+		t.Fatalf("the large lane gave %+v", r)
+	}
+}
+
+// TestEveryPair tries every pair of states by every method and compares with the table.
+func TestEveryPair(t *testing.T) {
+	t.Parallel()
+	states := []store.Status{store.Queued, store.Processing, store.Completed, store.Failed, store.Cancelled}
+	methods := []string{"Claim", "Commit", "CommitMore", "Fail", "FailTransient", "HandOver", "Cancel", "Sweep", "SweepPoison"}
+	seen := map[store.Move]bool{}
+	const text = "0123456789012345"
+	for _, from := range states {
+		for _, cancelAsked := range []bool{false, true} {
+			if cancelAsked && from != store.Processing {
+				continue
+			}
+			for _, m := range methods {
+				s := open(t, store.Config{PoisonAfter: map[bool]int{true: 1, false: 5}[m == "SweepPoison"]})
+				op := create(t, s, text)
+				var r *store.Run
+				if from != store.Queued {
+					r = claim(t, s, store.Small)
+				}
+				switch from {
+				case store.Completed:
+					complete(t, r, text)
+				case store.Failed:
+					must(t)(r.Fail(t.Context(), event.Failure{Code: "x"}, 0))
+				case store.Cancelled:
+					must3(t)(s.Cancel(t.Context(), owner, op.ID))
+					must(t)(r.Fail(t.Context(), event.Failure{Code: "x"}, 0))
+				}
+				if cancelAsked {
+					must3(t)(s.Cancel(t.Context(), owner, op.ID))
+				}
+				if r == nil {
+					r = s.ForgedRun(t, op.ID) // a worker that never claimed
+				}
+				var err error
+				switch m {
+				case "Claim":
+					_, err = s.Claim(t.Context(), store.Claim{Worker: "w2", Lane: store.Small, Slots: 9, Bytes: 1 << 40,
+						SplitterVersion: version, Lease: lease})
+				case "Commit":
+					_, err = r.Commit(t.Context(), store.Batch{First: r.Operation.Chunks, BytesDone: 16, Last: true})
+				case "CommitMore":
+					_, err = r.Commit(t.Context(), store.Batch{First: r.Operation.Chunks, BytesDone: 3})
+				case "Fail":
+					_, err = r.Fail(t.Context(), event.Failure{Code: "x", Detail: "y"}, 0)
+				case "FailTransient":
+					_, err = r.Fail(t.Context(), event.Failure{Code: "x", Detail: "y"}, time.Second)
+				case "HandOver":
+					_, err = r.HandOver(t.Context())
+				case "Cancel":
+					_, _, err = s.Cancel(t.Context(), owner, op.ID)
+				case "Sweep", "SweepPoison":
+					s.LapseLeases(t)
+					_, err = s.Sweep(t.Context())
+				}
+				if err != nil && !errors.Is(err, store.ErrFenced) {
+					t.Fatalf("%s from %s: %v", m, from, err)
+				}
+				now, err := s.Operation(t.Context(), owner, op.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if now.Status == from {
+					continue
+				}
+				by := map[string]string{"CommitMore": "Commit", "FailTransient": "Fail", "SweepPoison": "Sweep"}[m]
+				if by == "" {
+					by = m
+				}
+				move := store.Move{From: from, To: now.Status, By: by}
+				seen[move] = true
+				if !store.MayMove(from, now.Status) {
+					t.Errorf("%+v is not in the table", move)
+				}
+				sound(t, s, false)
+			}
+		}
+	}
+	for _, m := range store.Transitions {
+		if !seen[m] {
+			t.Errorf("%+v never happened", m)
+		}
+		delete(seen, m)
+	}
+	for m := range seen {
+		t.Errorf("%+v happened but is not in the table", m)
+	}
+	for _, from := range states {
+		for _, to := range states {
+			if from.Final() && store.MayMove(from, to) {
+				t.Errorf("the table lets %s go to %s", from, to)
+			}
+		}
+	}
+}
+
+func must(t testing.TB) func(event.Owned, error) {
+	return func(_ event.Owned, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func must3(t testing.TB) func(store.Operation, *event.Owned, error) {
+	return func(_ store.Operation, _ *event.Owned, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestZombieChangesNothing lets a lease lapse, gives the operation to another worker and then tries every write of the
+// first one.
+func TestZombieChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	text := strings.Repeat("0123456789", 4)
+	op := create(t, s, text)
+	zombie := claim(t, s, store.Small)
+	must(t)(zombie.Commit(t.Context(), store.Batch{Chunks: cut(0, text, 10)[:1], BytesDone: 10}))
+	s.LapseLeases(t)
+	evs, err := s.Sweep(t.Context())
+	if err != nil || len(evs) != 1 || evs[0].Event.Type != event.Retrying {
+		t.Fatalf("sweep gave %+v, %v", evs, err)
+	}
+	for _, taken := range []bool{false, true} {
+		if taken {
+			r := claim(t, s, store.Small)
+			if r == nil || r.Operation.Chunks != 1 || r.Operation.Attempt != 2 {
+				t.Fatalf("claimed %+v", r)
+			}
+		}
+		for name, write := range map[string]func() error{
+			"batch": func() error {
+				return second(zombie.Commit(t.Context(), store.Batch{First: 1, Chunks: cut(1, text, 10), BytesDone: 40, Last: true}))
+			},
+			"fail":     func() error { return second(zombie.Fail(t.Context(), event.Failure{Code: "x"}, 0)) },
+			"retry":    func() error { return second(zombie.Fail(t.Context(), event.Failure{Code: "x"}, time.Second)) },
+			"handover": func() error { return second(zombie.HandOver(t.Context())) },
+		} {
+			if err := write(); !errors.Is(err, store.ErrFenced) {
+				t.Errorf("%s of a zombie: %v, want ErrFenced", name, err)
+			}
+		}
+		lost, _, err := s.Renew(t.Context(), []*store.Run{zombie})
+		if err != nil || len(lost) != 1 {
+			t.Errorf("renewal of a zombie: %v, %v", lost, err)
+		}
+	}
+	if got, want := types(t, s, op.ID), "queued started batch retrying started"; got != want {
+		t.Errorf("events %q, want %q", got, want)
+	}
+	sound(t, s, false)
+}
+
+func TestPoison(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	op := create(t, s, "text that kills")
+	for range 2 {
+		if claim(t, s, store.Small) == nil {
+			t.Fatal("nothing to claim")
+		}
+		s.LapseLeases(t)
+		if _, err := s.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.Operation(t.Context(), owner, op.ID)
+	if err != nil || got.Status != store.Failed || got.Error.Code != "poison" {
+		t.Errorf("after two crashes: %+v, %v", got, err)
+	}
+	sound(t, s, true)
+}
+
+// TestCrashesWithProgressAreNotPoison: progress, a hand-over and a transient error each clear the suspicion.
+func TestCrashesWithProgressAreNotPoison(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	text := strings.Repeat("0123456789", 9)
+	op := create(t, s, text)
+	for i := range int64(8) {
+		r := claim(t, s, store.Small)
+		if r == nil {
+			now, _ := s.Operation(t.Context(), owner, op.ID)
+			t.Fatalf("round %d: nothing to claim: %+v", i, now)
+		}
+		if i%2 == 0 {
+			must(t)(r.Commit(t.Context(), store.Batch{First: r.Operation.Chunks, Chunks: cut(r.Operation.Chunks, text, 10)[:1],
+				BytesDone: 10 * (r.Operation.Chunks + 1)}))
+			s.LapseLeases(t)
+			if _, err := s.Sweep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			must(t)(r.HandOver(t.Context()))
+		}
+	}
+	sound(t, s, false)
+}
+
+func TestTransientErrorsEnd(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{MaxFailures: 3})
+	op := create(t, s, "text")
+	for i := range 3 {
+		r := claim(t, s, store.Small)
+		if r == nil {
+			t.Fatalf("round %d: nothing to claim", i)
+		}
+		ev, err := r.Fail(t.Context(), event.Failure{Code: "busy", Detail: "later"}, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]event.Type{true: event.Failed, false: event.Retrying}[i == 2]; ev.Event.Type != want {
+			t.Errorf("round %d: %s, want %s", i, ev.Event.Type, want)
+		}
+		if i < 2 && claim(t, s, store.Small) != nil {
+			t.Error("claimed before its backoff was over")
+		}
+		s.MakeDue(t)
+	}
+	got, err := s.Operation(t.Context(), owner, op.ID)
+	if err != nil || got.Error == nil || got.Error.Code != "busy" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	sound(t, s, true)
+}
+
+func TestCancelWithinOneBatch(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	text := strings.Repeat("0123456789", 4)
+	op := create(t, s, text)
+	r := claim(t, s, store.Small)
+	must(t)(r.Commit(t.Context(), store.Batch{Chunks: cut(0, text, 10)[:1], BytesDone: 10}))
+	must3(t)(s.Cancel(t.Context(), owner, op.ID))
+	if _, asked, err := s.Renew(t.Context(), []*store.Run{r}); err != nil || len(asked) != 1 {
+		t.Errorf("renew: %v, %v", asked, err)
+	}
+	ev, err := r.Commit(t.Context(), store.Batch{First: 1, Chunks: cut(1, text, 10), BytesDone: 40, Last: true})
+	if err != nil || ev.Event.Type != event.Cancelled || ev.Event.Data.Chunks != 1 || ev.Event.Data.BytesDone != 10 {
+		t.Errorf("%+v, %v", ev, err)
+	}
+	sound(t, s, true)
+}
+
+func TestIdempotency(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	req := func(key, hash, text string) (store.Created, error) {
+		return s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: stage(t, s, text), Strategy: "r",
+			Settings: []byte("{}"), SplitterVersion: version, IdempotencyKey: key, RequestHash: hash})
+	}
+	var wg sync.WaitGroup
+	ids := make([]string, 20)
+	made := make([]bool, 20)
+	for i := range ids {
+		wg.Go(func() {
+			c, err := req("k", "h", "same text")
+			if err != nil {
+				t.Error(err)
+			}
+			ids[i], made[i] = c.Operation.ID, !c.Replayed
+		})
+	}
+	wg.Wait()
+	n := 0
+	for i := range ids {
+		if ids[i] != ids[0] {
+			t.Errorf("operations %s and %s under one key", ids[i], ids[0])
+		}
+		if made[i] {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d callers made it, want 1", n)
+	}
+	if _, err := req("k", "other", "same text"); !errors.Is(err, store.ErrKeyReused) {
+		t.Errorf("other settings: %v", err)
+	}
+	if _, err := req("k", "h", "other text"); !errors.Is(err, store.ErrKeyReused) {
+		t.Errorf("other text: %v", err)
+	}
+	s.AgeKeys(t)
+	c, err := req("k", "other", "same text")
+	if err != nil || c.Replayed {
+		t.Errorf("after a day: %+v, %v", c, err)
+	}
+	sound(t, s, false)
+}
+
+func TestDelete(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	text := strings.Repeat("0123456789", 100_000)
+	op := create(t, s, text)
+	if err := s.DeleteDocument(t.Context(), owner, op.DocumentID); !errors.Is(err, store.ErrInUse) {
+		t.Errorf("delete while queued: %v", err)
+	}
+	r := claim(t, s, store.Large)
+	complete(t, r, text)
+	if err := s.DeleteDocument(t.Context(), owner, op.DocumentID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Operation(t.Context(), owner, op.ID); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("operation of a deleted document: %v", err)
+	}
+	again := create(t, s, text) // the same text is a new document meanwhile
+	if again.DocumentID == op.DocumentID {
+		t.Error("a deleted document came back")
+	}
+	reap(t, s)
+	for table, want := range map[string]int{"documents": 1, "operations": 1, "chunks": 0, "operation_events": 1, "document_parts": 4} {
+		if n := s.CountRows(t, table); n != want {
+			t.Errorf("%s: %d rows, want %d", table, n, want)
+		}
+	}
+	sound(t, s, false)
+}
+
+// TestGroupsUndoOnlyTheirOwn lets good and bad callers share commits.
+func TestGroupsUndoOnlyTheirOwn(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	op := create(t, s, "done")
+	complete(t, claim(t, s, store.Small), "done")
+	zombie := s.ForgedRun(t, op.ID)
+	var wg sync.WaitGroup
+	for i := range 400 {
+		wg.Go(func() {
+			switch i % 3 {
+			case 0:
+				if _, err := zombie.HandOver(context.Background()); !errors.Is(err, store.ErrFenced) {
+					t.Errorf("zombie: %v", err)
+				}
+			case 1:
+				if err := s.PanicInWriter(context.Background()); err == nil || !strings.Contains(err.Error(), "panic") {
+					t.Errorf("panic: %v", err)
+				}
+			default:
+				st, err := s.Stage(context.Background(), owner, strings.NewReader(fmt.Sprint("text ", i)), 1000)
+				if err == nil {
+					_, err = s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
+						Settings: []byte("{}"), SplitterVersion: version})
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := s.CountRows(t, "operations"); n != 1+133 {
+		t.Errorf("%d operations, want 134", n)
+	}
+	sound(t, s, false)
+}
+
+func TestGivenUpCallers(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	release := s.HoldWriter(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	errs := make(chan error, 1)
+	started := make(chan struct{})
+	go func() {
+		close(started)
+		_, err := s.Create(ctx, store.NewOperation{Owner: owner, Staged: stage(t, s, "never"), Strategy: "r",
+			Settings: []byte("{}"), SplitterVersion: version})
+		errs <- err
+	}()
+	<-started
+	cancel()
+	if err := <-errs; !errors.Is(err, context.Canceled) || errors.Is(err, store.ErrUnknownOutcome) {
+		t.Errorf("given up while waiting: %v", err)
+	}
+	release()
+	if _, err := s.Sweep(t.Context()); err != nil {
+		t.Error(err)
+	}
+	create(t, s, "flush") // after it the abandoned job has been passed over
+	if n := s.CountRows(t, "operations"); n != 1 {
+		t.Errorf("%d operations, want 1", n)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "a.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := stage(t, s, "text")
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	}
+	_, err = s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r", Settings: []byte("{}"),
+		SplitterVersion: version})
+	if !errors.Is(err, store.ErrClosed) {
+		t.Errorf("create after close: %v", err)
+	}
+}
+
+func TestReopenKeepsEverything(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a b%20c?.db")
+	first, err := store.Open(t.Context(), store.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := create(t, first, "kept")
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := openAt(t, store.Config{Path: path})
+	got, err := second.Operation(t.Context(), owner, op.ID)
+	if err != nil || got.Status != store.Queued {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestLists(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Config{})
+	var ids []string
+	for i := range 7 {
+		ids = append(ids, create(t, s, fmt.Sprint("text ", i)).ID)
+	}
+	complete(t, claim(t, s, store.Small), "text 0")
+	page, more, err := s.Operations(t.Context(), owner, store.Filter{Limit: 3})
+	if err != nil || !more || len(page) != 3 || page[0].ID != ids[6] {
+		t.Fatalf("%v %v %v", page, more, err)
+	}
+	page, more, err = s.Operations(t.Context(), owner, store.Filter{Limit: 4, Before: page[2].ID})
+	if err != nil || more || len(page) != 4 || page[3].ID != ids[0] {
+		t.Fatalf("%v %v %v", page, more, err)
+	}
+	page, _, err = s.Operations(t.Context(), owner, store.Filter{Status: store.Completed})
+	if err != nil || len(page) != 1 || page[0].ID != ids[0] {
+		t.Fatalf("%v %v", page, err)
+	}
+	if _, _, err := s.Operations(t.Context(), owner, store.Filter{Before: "op_x"}); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("unknown cursor: %v", err)
+	}
+	active, err := s.Active(t.Context(), owner)
+	if err != nil || len(active) != 6 || active[0].ID != ids[1] {
+		t.Errorf("%v %v", active, err)
+	}
+	heads, err := s.Heads(t.Context(), []string{ids[0], "op_none", ids[1]})
+	if err != nil || len(heads) != 2 {
+		t.Errorf("%v %v", heads, err)
+	}
+	live, now, err := s.OwnerHeads(t.Context(), owner, time.Time{})
+	if err != nil || len(live) != 6 {
+		t.Errorf("%v %v", live, err)
+	}
+	all, _, err := s.OwnerHeads(t.Context(), owner, now.Add(-time.Minute))
+	if err != nil || len(all) != 7 {
+		t.Errorf("%v %v", all, err)
+	}
+	st, err := s.Stats(t.Context())
+	if err != nil || st.Queued != 6 || st.Processing != 0 {
+		t.Errorf("%+v %v", st, err)
+	}
+}
+
+func BenchmarkCycle(b *testing.B) {
+	s := open(b, store.Config{})
+	body := strings.Repeat("some words of a text. ", 190)
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			text := fmt.Sprint(rand.Uint64(), body)
+			st, err := s.Stage(context.Background(), owner, strings.NewReader(text), 1<<20)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
+				Settings: []byte("{}"), SplitterVersion: version}); err != nil {
+				b.Fatal(err)
+			}
+			runs, err := s.Claim(context.Background(), store.Claim{Worker: "w", Lane: store.Small, Slots: 1, Bytes: 1 << 40,
+				SplitterVersion: version, Lease: lease})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, r := range runs {
+				text, err := r.Text(context.Background())
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := r.Commit(context.Background(), store.Batch{Chunks: cut(0, text, 1000), BytesDone: int64(len(text)),
+					Last: true}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "operations/s")
+}
+
+func BenchmarkStage5MB(b *testing.B) {
+	s := open(b, store.Config{})
+	body := strings.Repeat("some words of a text. ", 5<<20/22)
+	b.SetBytes(int64(len(body)))
+	i := 0
+	for b.Loop() {
+		i++
+		st, err := s.Stage(context.Background(), owner, strings.NewReader(fmt.Sprint(i, body)), 64<<20)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
+			Settings: []byte("{}"), SplitterVersion: version}); err != nil {
+			b.Fatal(err)
+		}
+		r := claim(b, s, store.Large)
+		text, err := r.Text(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for first := int64(0); ; {
+			cs := cut(first, text, 1000)
+			last := len(cs) <= 1000
+			if !last {
+				cs = cs[:1000]
+			}
+			if _, err := r.Commit(context.Background(), store.Batch{First: first, Chunks: cs, BytesDone: cs[len(cs)-1].EndByte,
+				Last: last}); err != nil {
+				b.Fatal(err)
+			}
+			first += int64(len(cs))
+			if last {
+				break
+			}
+		}
+	}
+}

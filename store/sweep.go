@@ -1,0 +1,173 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"chunkstream/event"
+)
+
+// Bounds of one sweep's transactions, so that none holds the writer for long.
+const (
+	sweepRuns   = 100
+	sweepRows   = 5000
+	sweepParts  = 16
+	stagedFor   = time.Hour // a staged text that nobody claimed
+	sweptKeys   = 1000
+	poisonCode  = "poison"
+	lapsedCode  = "lease_lapsed"
+	lapsedWords = "The worker stopped renewing its lease; another one goes on from the last committed batch."
+)
+
+// Sweep puts back what lapsed: operations whose lease has run out are queued again (or ended, when a cancel was
+// requested or they crashed too often without progress). It returns their events. Any number of processes may sweep.
+func (s *Store) Sweep(ctx context.Context) ([]event.Owned, error) {
+	// Reading first keeps an idle queue's sweep out of the writer.
+	var due int64
+	err := s.read(ctx, `SELECT count(*) FROM operations WHERE status = 'processing' AND lease_until < `+nowMs).one(&due)
+	if err != nil || due == 0 {
+		return nil, found("sweep", err)
+	}
+	var out []event.Owned
+	err = s.writer.do(ctx, func(t *tx) error {
+		out = nil
+		var rows []operationRow
+		err := t.each(selectOperation+` WHERE o.status = 'processing' AND o.lease_until < `+nowMs+`
+ ORDER BY o.lease_until LIMIT $1`, []any{sweepRuns}, func(scan func(...any) error) error {
+			row := operationRow{}
+			err := scan(row.dest()...)
+			rows = append(rows, row)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			f := event.Failure{Code: lapsedCode, Detail: lapsedWords}
+			poison := row.crashCount >= int64(s.cfg.PoisonAfter)
+			if poison {
+				f = event.Failure{Code: poisonCode, Detail: fmt.Sprintf(
+					"%d workers in a row ended without progress while they held this operation.", row.crashCount)}
+			}
+			_, ev, err := t.left(row.num, row.operation(), `
+UPDATE operations SET seq = seq + 1, worker = '', lease_until = 0, run_after = `+nowMs+`,
+       status = CASE WHEN cancel_requested = 1 THEN 'cancelled' WHEN $1 THEN 'failed' ELSE 'queued' END,
+       finished_at = CASE WHEN cancel_requested = 1 OR $1 THEN `+nowMs+` ELSE 0 END,
+       error_code = $2, error_detail = $3
+ WHERE num = $4 AND status = 'processing' RETURNING seq, status, `+nowMs,
+				[]any{poison, f.Code, f.Detail, row.num}, event.Retrying, &f, 0)
+			if err != nil {
+				return err
+			}
+			out = append(out, ev)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: sweep: %w", err)
+	}
+	return out, nil
+}
+
+// DeleteDocument removes the owner's document with all its operations, chunks, events and idempotency keys. They are
+// invisible when it returns; the rows go piece by piece with the next calls of Reap. ErrInUse: an operation on it has
+// not ended; cancel it first.
+func (s *Store) DeleteDocument(ctx context.Context, owner, id string) error {
+	err := s.writer.do(ctx, func(t *tx) error {
+		var num, live int64
+		err := t.one(`SELECT num, (SELECT count(*) FROM operations o WHERE o.document = d.num AND o.finished_at = 0)
+  FROM documents d WHERE owner = $1 AND id = $2 AND state = 'ready'`, []any{owner, id}, &num, &live)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if live > 0 {
+			return ErrInUse
+		}
+		_, err = t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1`, num)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store: delete document: %w", err)
+	}
+	return nil
+}
+
+// Reap removes rows nobody can see any more: deleted documents with everything that hangs on them, staged texts that
+// were never claimed, idempotency keys past their day. Each call does one bounded piece and says whether there is
+// more.
+func (s *Store) Reap(ctx context.Context) (more bool, err error) {
+	var num, keys int64
+	err = s.read(ctx, `SELECT COALESCE((SELECT num FROM documents WHERE state <> 'ready'
+    AND (state = 'deleting' OR created_at < `+nowMs+` - $1) ORDER BY created_at LIMIT 1), 0),
+  (SELECT EXISTS (SELECT 1 FROM idempotency_keys WHERE created_at < `+nowMs+` - $2))`,
+		stagedFor.Milliseconds(), keptKeys.Milliseconds()).one(&num, &keys)
+	if err != nil || num == 0 && keys == 0 {
+		return false, found("reap", err)
+	}
+	err = s.writer.do(ctx, func(t *tx) error {
+		more = false
+		if keys > 0 {
+			n, err := t.exec(`DELETE FROM idempotency_keys WHERE (owner, key) IN
+ (SELECT owner, key FROM idempotency_keys WHERE created_at < `+nowMs+` - $1 LIMIT $2)`, keptKeys.Milliseconds(), sweptKeys)
+			if err != nil {
+				return err
+			}
+			more = n == sweptKeys
+		}
+		if num == 0 {
+			return nil
+		}
+		gone, err := t.reapDocument(num)
+		more = more || err == nil // there may be another document
+		if gone || err != nil {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("store: reap: %w", err)
+	}
+	return more, nil
+}
+
+// reapDocument removes one piece of a document that is deleting or forgotten, children first, and says whether the
+// document itself is gone.
+func (t *tx) reapDocument(num int64) (bool, error) {
+	if _, err := t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1 AND state = 'staged'`, num); err != nil {
+		return false, err
+	}
+	var op int64
+	err := t.one(`SELECT num FROM operations WHERE document = $1 ORDER BY num LIMIT 1`, []any{num}, &op)
+	if err == nil {
+		for _, text := range []string{
+			`DELETE FROM chunks WHERE operation = $1 AND idx IN (SELECT idx FROM chunks WHERE operation = $1 LIMIT $2)`,
+			`DELETE FROM operation_events WHERE operation = $1 AND seq IN
+ (SELECT seq FROM operation_events WHERE operation = $1 LIMIT $2)`,
+		} {
+			if n, err := t.exec(text, op, sweepRows); err != nil || n == sweepRows {
+				return false, err
+			}
+		}
+		if _, err := t.exec(`DELETE FROM idempotency_keys WHERE operation = $1`, op); err != nil {
+			return false, err
+		}
+		_, err = t.exec(`DELETE FROM operations WHERE num = $1`, op)
+		return false, err
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return false, err
+	}
+	n, err := t.exec(`DELETE FROM document_parts WHERE key IN (SELECT key FROM document_parts
+ WHERE key BETWEEN $1 AND $2 LIMIT $3)`, num*partsPerDocument, (num+1)*partsPerDocument-1, sweepParts)
+	if err != nil || n == sweepParts {
+		return false, err
+	}
+	_, err = t.exec(`DELETE FROM documents WHERE num = $1 AND state = 'deleting'`, num)
+	return true, err
+}

@@ -1,0 +1,380 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// writer is SQLite's one writer. It commits what has gathered: all waiting callers' work in one transaction with one
+// fsync, each in its own savepoint, so that a fence that matches no row undoes only its own caller.
+type writer struct {
+	conn  *sql.Conn
+	pool  *sql.DB
+	stmts map[string]*sql.Stmt // owned by the writing goroutine
+	full  bool                 // what PRAGMA synchronous is set to, owned by the writing goroutine
+
+	jobs  chan *job // gathered into groups, synced
+	parts chan *job // parts of big texts: alone, not synced, at most one between two groups
+
+	ctx    context.Context // ends with close
+	cancel context.CancelFunc
+	closed chan struct{} // closed first: nobody may send any more
+	once   sync.Once
+	wait   sync.WaitGroup
+
+	written          atomic.Int64 // bytes that went into the log since the last checkpoint, roughly
+	restart          atomic.Bool  // the log has grown long: start it over
+	checkpointErrors atomic.Int64
+}
+
+// maxGroup bounds a group, so that the first caller's wait stays short.
+const maxGroup = 256
+
+// The write-ahead log is copied back after checkpointBytes, beside the writer. Under steady load that alone never
+// lets it start over, so above restartBytes the writer itself pauses for the rest.
+const (
+	checkpointBytes = 8 << 20
+	restartBytes    = 32 << 20
+	pageBytes       = 4096
+	callerBytes     = 8 << 10 // what a caller's own rows and index pages come to in the log, roughly
+)
+
+// job is one caller's work. Its fn runs on the writing goroutine inside a transaction and must not wait for anything.
+type job struct {
+	fn    func(*tx) error
+	state atomic.Int32 // waiting → running, or waiting → abandoned
+	err   error        // read after done
+	done  chan struct{}
+}
+
+const (
+	jobWaiting = iota
+	jobRunning
+	jobAbandoned
+)
+
+// tx is the transaction a job runs in.
+type tx struct{ w *writer }
+
+func startWriter(ctx context.Context, pool *sql.DB) (*writer, error) {
+	// The writer must be able to finish a commit whose caller has gone: its context ends with close alone.
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	w := &writer{
+		pool: pool, stmts: map[string]*sql.Stmt{}, full: true,
+		jobs: make(chan *job, maxGroup), parts: make(chan *job),
+		ctx: own, cancel: cancel, closed: make(chan struct{}),
+	}
+	var err error
+	if w.conn, err = pool.Conn(ctx); err != nil {
+		cancel()
+		return nil, err
+	}
+	w.wait.Go(w.run)
+	w.wait.Go(w.checkpoints)
+	return w, nil
+}
+
+func (w *writer) close() error {
+	var err error
+	w.once.Do(func() {
+		close(w.closed)
+		w.cancel()
+		w.wait.Wait()
+		err = w.conn.Close()
+	})
+	return err
+}
+
+// do runs fn in a durable transaction and returns when it is committed and synced, or has failed. Whoever stops
+// waiting (ctx) before fn began changed nothing; after that the outcome is unknown.
+func (w *writer) do(ctx context.Context, fn func(*tx) error) error { return w.send(ctx, w.jobs, fn) }
+
+// doPart runs fn in a transaction of its own that is not synced: the next synced commit makes it durable, since both
+// are in the same write-ahead log.
+func (w *writer) doPart(ctx context.Context, fn func(*tx) error) error {
+	return w.send(ctx, w.parts, fn)
+}
+
+func (w *writer) send(ctx context.Context, to chan *job, fn func(*tx) error) error {
+	select {
+	case <-w.closed:
+		return ErrClosed
+	default:
+	}
+	j := &job{fn: fn, done: make(chan struct{})}
+	select {
+	case to <- j:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.closed:
+		return ErrClosed
+	}
+	select {
+	case <-j.done:
+		return j.err
+	case <-ctx.Done():
+		if j.state.CompareAndSwap(jobWaiting, jobAbandoned) {
+			return ctx.Err()
+		}
+		select {
+		case <-j.done: // it had ended already
+			return j.err
+		default:
+			return errors.Join(ErrUnknownOutcome, ctx.Err())
+		}
+	}
+}
+
+func (w *writer) run() {
+	group := make([]*job, 0, maxGroup)
+	for {
+		group = group[:0]
+		var part *job
+		select {
+		case j := <-w.jobs:
+			group = append(group, j)
+		case part = <-w.parts:
+		case <-w.closed:
+			w.drain()
+			return
+		}
+	gather:
+		for len(group) < maxGroup {
+			select {
+			case j := <-w.jobs:
+				group = append(group, j)
+			default:
+				break gather
+			}
+		}
+		if part == nil {
+			select {
+			case part = <-w.parts:
+			default:
+			}
+		}
+		w.commit(group, true)
+		if part != nil {
+			w.commit([]*job{part}, false)
+		}
+		w.restartLog()
+	}
+}
+
+// drain fails what was sent but not begun when the store was closed.
+func (w *writer) drain() {
+	for {
+		select {
+		case j := <-w.jobs:
+			j.finish(ErrClosed)
+		case j := <-w.parts:
+			j.finish(ErrClosed)
+		default:
+			return
+		}
+	}
+}
+
+func (j *job) finish(err error) {
+	j.err = err
+	close(j.done)
+}
+
+// commit runs the group in one transaction. A job's own error undoes that job; an error of the transaction is
+// everybody's.
+func (w *writer) commit(group []*job, sync bool) {
+	live := group[:0]
+	for _, j := range group {
+		if j.state.CompareAndSwap(jobWaiting, jobRunning) {
+			live = append(live, j)
+		} else {
+			j.finish(context.Canceled) // nobody waits
+		}
+	}
+	if len(live) == 0 {
+		return
+	}
+	err := w.transact(live, sync)
+	w.written.Add(int64(len(live)) * callerBytes)
+	for _, j := range live {
+		if err != nil {
+			j.err = err
+		}
+		close(j.done)
+	}
+}
+
+func (w *writer) transact(group []*job, sync bool) error {
+	if err := w.setSync(sync); err != nil {
+		return fmt.Errorf("set synchronous: %w", err)
+	}
+	t := &tx{w}
+	if _, err := t.exec(`BEGIN IMMEDIATE`); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	kept := 0
+	for _, j := range group {
+		alone := len(group) == 1
+		if !alone {
+			if _, err := t.exec(`SAVEPOINT caller`); err != nil {
+				return w.rollback(fmt.Errorf("savepoint: %w", err))
+			}
+		}
+		if j.err = t.call(j.fn); j.err == nil {
+			kept++
+		} else if !alone {
+			if _, err := t.exec(`ROLLBACK TO caller`); err != nil {
+				return w.rollback(fmt.Errorf("roll back to savepoint: %w", err))
+			}
+		}
+		if !alone {
+			if _, err := t.exec(`RELEASE caller`); err != nil {
+				return w.rollback(fmt.Errorf("release savepoint: %w", err))
+			}
+		}
+	}
+	if kept == 0 {
+		return w.rollback(nil)
+	}
+	if _, err := t.exec(`COMMIT`); err != nil {
+		return w.rollback(fmt.Errorf("commit: %w", err))
+	}
+	return nil
+}
+
+// rollback ends the transaction; cause, if any, stays the error. SQLite has already rolled back after some errors
+// (disk full, for one), and then the ROLLBACK itself fails: only a connection still inside a transaction matters.
+func (w *writer) rollback(cause error) error {
+	if _, err := (&tx{w}).exec(`ROLLBACK`); err != nil && cause == nil {
+		return fmt.Errorf("roll back: %w", err)
+	}
+	return cause
+}
+
+func (w *writer) setSync(full bool) error {
+	if w.full == full {
+		return nil
+	}
+	// A PRAGMA acts while it is compiled, so it is never prepared ahead.
+	text := `PRAGMA synchronous = NORMAL`
+	if full {
+		text = `PRAGMA synchronous = FULL`
+	}
+	if _, err := w.conn.ExecContext(w.working(), text); err != nil {
+		return err
+	}
+	w.full = full
+	return nil
+}
+
+// working is the context of the writer's own statements. It has no Done channel: a statement of a group is never
+// interrupted half-way, and the driver then needs no watcher goroutine for each.
+func (w *writer) working() context.Context { return context.WithoutCancel(w.ctx) }
+
+// call runs a job's function; its panic is that job's error.
+func (t *tx) call(fn func(*tx) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic in a store transaction: %v", p)
+		}
+	}()
+	return fn(t)
+}
+
+func (t *tx) stmt(text string) (*sql.Stmt, error) {
+	if st := t.w.stmts[text]; st != nil {
+		return st, nil
+	}
+	st, err := t.w.conn.PrepareContext(t.w.working(), text)
+	if err != nil {
+		return nil, err
+	}
+	t.w.stmts[text] = st
+	return st, nil
+}
+
+// exec runs a statement, prepared once per text, and gives the number of rows it changed.
+func (t *tx) exec(text string, args ...any) (int64, error) {
+	st, err := t.stmt(text)
+	if err != nil {
+		return 0, err
+	}
+	res, err := st.ExecContext(t.w.working(), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// one scans the only row; no row is sql.ErrNoRows.
+func (t *tx) one(text string, args []any, dest ...any) error {
+	st, err := t.stmt(text)
+	if err != nil {
+		return err
+	}
+	return st.QueryRowContext(t.w.working(), args...).Scan(dest...)
+}
+
+// each calls row once per row. It ends before the next statement begins: rows must not be kept open.
+func (t *tx) each(text string, args []any, row func(scan func(...any) error) error) error {
+	st, err := t.stmt(text)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(t.w.working(), args...)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, row)
+}
+
+// checkpoints copies the log back into the database beside the writer. PASSIVE never blocks a writer or a reader. A
+// failed one is counted and tried again at the next tick: the log only grows meanwhile.
+func (w *writer) checkpoints() {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	idle := 0
+	for {
+		select {
+		case <-w.closed:
+			return
+		case <-tick.C:
+		}
+		written := w.written.Load()
+		idle++
+		if written == 0 || written < checkpointBytes && idle < 50 {
+			continue
+		}
+		idle = 0
+		var busy, frames, moved int64
+		err := w.pool.QueryRowContext(w.ctx, `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &frames, &moved)
+		if err != nil {
+			w.checkpointErrors.Add(1)
+			continue
+		}
+		w.written.Add(-written)
+		if frames*pageBytes >= restartBytes {
+			w.restart.Store(true)
+		}
+	}
+}
+
+// restartLog finishes the checkpoint and lets the log start over from its beginning. It runs between two groups, and
+// gives up soon when a reader is in the way: the next checkpoint asks for it again.
+func (w *writer) restartLog() {
+	if !w.restart.CompareAndSwap(true, false) {
+		return
+	}
+	for _, text := range []string{
+		`PRAGMA busy_timeout = 50`, `PRAGMA wal_checkpoint(RESTART)`, `PRAGMA busy_timeout = 5000`,
+	} {
+		if _, err := w.conn.ExecContext(w.working(), text); err != nil {
+			w.checkpointErrors.Add(1)
+		}
+	}
+}
