@@ -43,7 +43,7 @@ const (
 	gws        = " github.com/lxzan/gws"
 	huma       = " github.com/danielgtaylor/huma/v2"
 	prometheus = " github.com/prometheus/client_golang"
-	sqlite     = " github.com/pressly/goose/v3 modernc.org/sqlite"
+	sqlite     = " github.com/google/uuid github.com/pressly/goose/v3 modernc.org/sqlite"
 )
 
 const noLine = " has no line in the table: say what it is and what it may import"
