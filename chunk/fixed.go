@@ -1,0 +1,13 @@
+package chunk
+
+import "iter"
+
+// fixedSize cuts at the limit. It moves a cut back, by a few runes at most, only to keep a CR LF pair or a grapheme
+// cluster together. A pull examines nothing beyond the limit of the chunk it yields but the one rune after it.
+type fixedSize struct{ sizing }
+
+const fixedSizeSummary = "Cuts at the size limit, between characters: equal chunks, whatever the text says."
+
+func (f *fixedSize) Split(text string) iter.Seq[Span] { return f.spans(text, cutAtLimit) }
+
+func cutAtLimit(text string, lo, _, hi int) int { return cutBack(text, lo, hi) }

@@ -1,0 +1,331 @@
+package chunk
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// DefaultStrategy is what an empty name means to Parse.
+const DefaultStrategy = "recursive"
+
+// maxSettings bounds the settings Parse reads, in bytes. The longest sensible ones take a hundred.
+const maxSettings = 64 << 10
+
+// Plan is a strategy with its settings, ready to cut.
+type Plan struct {
+	Strategy string          // canonical name, never an alias
+	Settings json.RawMessage // canonical: every field, in a fixed order, no white space; equal settings are equal bytes
+	Splitter Splitter
+}
+
+// Parse reads a strategy's name, or an alias of it, and its settings: a JSON object, or nothing for the defaults (see
+// Strategies). The empty name is DefaultStrategy. Every error is a *ParamError.
+//
+// Parse is strict, because a setting that is silently ignored gives chunks nobody asked for: a field that is unknown,
+// repeated, null or of the wrong type is an error, a fraction or an exponent in a whole number too, and anything after
+// the object.
+func Parse(strategy string, settings []byte) (Plan, error) {
+	name, c, perr := choose(strategy)
+	if perr != nil {
+		return Plan{}, perr
+	}
+	if perr := readObject(settings, c.fields(), name); perr != nil {
+		return Plan{}, perr
+	}
+	if perr := c.check(); perr != nil {
+		return Plan{}, perr
+	}
+	canonical, err := json.Marshal(c)
+	if err != nil {
+		return Plan{}, &ParamError{Param: configParam, Problem: err.Error(), Code: CodeInvalidJSON}
+	}
+	return Plan{Strategy: name, Settings: canonical, Splitter: c}, nil
+}
+
+// The codes of a ParamError. They are stable: programs decide by them.
+const (
+	CodeUnknownStrategy = "unknown_strategy"
+	CodeUnknownField    = "unknown_field"
+	CodeInvalidValue    = "invalid_value" // known field, wrong type or out of range
+	CodeInvalidJSON     = "invalid_json"  // not one JSON object, or a field given twice
+)
+
+// configParam is the Param of an error that concerns the settings as a whole.
+const configParam = "config"
+
+// ParamError says which parameter of Parse is wrong. Param is the field's name, "strategy", or "config" for the
+// settings as a whole; Problem and Suggestion are short English phrases, Suggestion may be empty.
+type ParamError struct {
+	Param, Problem, Suggestion string
+	Code                       string // one of the Code constants
+}
+
+func (e *ParamError) Error() string {
+	if e.Suggestion == "" {
+		return e.Param + ": " + e.Problem
+	}
+	return e.Param + ": " + e.Problem + " (" + e.Suggestion + ")"
+}
+
+// field is one setting: its name and how its value is kept.
+type field struct {
+	name string
+	set  func(value) *ParamError
+}
+
+// value is what the JSON gives for a setting.
+type value struct {
+	name  string
+	token json.Token
+}
+
+func (v value) integer(to *int) *ParamError {
+	n, ok := v.token.(json.Number)
+	if !ok {
+		return v.wrong("a whole number")
+	}
+	i, err := strconv.ParseInt(n.String(), 10, strconv.IntSize)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return &ParamError{
+			Param: v.name, Code: CodeInvalidValue,
+			Problem: fmt.Sprintf("%s is out of range: no setting is above %d", clip(n.String()), maxSize),
+		}
+	case err != nil:
+		e := v.wrong("a whole number")
+		e.Suggestion = "write it in digits, without fraction or exponent"
+		return e
+	default:
+		*to = int(i)
+	}
+	return nil
+}
+
+func (v value) text(to *string) *ParamError {
+	s, ok := v.token.(string)
+	if !ok {
+		return v.wrong("a string")
+	}
+	*to = s
+	return nil
+}
+
+func (v value) wrong(want string) *ParamError {
+	e := &ParamError{Param: v.name, Code: CodeInvalidValue}
+	switch t := v.token.(type) {
+	case nil:
+		e.Problem = fmt.Sprintf("must be %s, not null", want)
+		e.Suggestion = "leave the field out for its default"
+	case json.Delim:
+		e.Problem = fmt.Sprintf("must be %s, not %s", want, map[json.Delim]string{'{': "an object", '[': "an array"}[t])
+	case string:
+		e.Problem = fmt.Sprintf("must be %s, not the string %s", want, quote(t))
+		if _, err := strconv.Atoi(t); err == nil {
+			e.Suggestion = "write it without quotes"
+		}
+	default:
+		e.Problem = fmt.Sprintf("must be %s, not %s", want, clip(fmt.Sprint(t)))
+	}
+	return e
+}
+
+// readObject reads settings into fields. strategy is for the messages.
+func readObject(settings []byte, fields []field, strategy string) *ParamError {
+	if len(settings) > maxSettings {
+		return badJSON("must be at most %d bytes, not %d", maxSettings, len(settings))
+	}
+	if len(bytes.TrimLeft(settings, " \t\r\n")) == 0 {
+		return nil
+	}
+	if !utf8.Valid(settings) {
+		return badJSON("is not valid UTF-8")
+	}
+	var whole json.RawMessage
+	if err := json.Unmarshal(settings, &whole); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return badJSON("is not one JSON object: %s at byte %d", syntax, syntax.Offset)
+		}
+		return badJSON("is not one JSON object: %v", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(settings))
+	d.UseNumber()
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return badJSON("must be a JSON object")
+	}
+	var seen []string
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return badJSON("is not one JSON object: %v", err)
+		}
+		name, _ := key.(string)
+		if slices.Contains(seen, name) {
+			return &ParamError{Param: name, Problem: "is given twice", Suggestion: "give it once", Code: CodeInvalidJSON}
+		}
+		at := slices.IndexFunc(fields, func(f field) bool { return f.name == name })
+		if at < 0 {
+			return unknownField(name, fields, strategy)
+		}
+		seen = append(seen, name)
+		token, err := d.Token()
+		if err != nil {
+			return badJSON("is not one JSON object: %v", err)
+		}
+		if perr := fields[at].set(value{name, token}); perr != nil {
+			return perr
+		}
+	}
+	return nil
+}
+
+func badJSON(format string, args ...any) *ParamError {
+	return &ParamError{
+		Param: configParam, Problem: fmt.Sprintf(format, args...), Code: CodeInvalidJSON,
+		Suggestion: `send an object such as {"chunk_size":1000}`,
+	}
+}
+
+// dialects maps what other splitters call a setting to the answer here.
+var dialects = map[string]string{
+	"max_tokens":               `use "chunk_size"; the units are bytes and chars`,
+	"chunk_token_num":          `use "chunk_size"; the units are bytes and chars`,
+	"max_characters":           `use "chunk_size" with "unit":"chars"`,
+	"max_chars":                `use "chunk_size" with "unit":"chars"`,
+	"new_after_n_chars":        `use "chunk_size" with "unit":"chars"`,
+	"max_bytes":                `use "chunk_size" with "unit":"bytes"`,
+	"max_chunk_size":           `use "chunk_size"`,
+	"chunk_length":             `use "chunk_size"`,
+	"split_length":             `use "chunk_size"`,
+	"max_length":               `use "chunk_size"`,
+	"size":                     `use "chunk_size"`,
+	"overlap":                  `use "chunk_overlap"`,
+	"split_overlap":            `use "chunk_overlap"`,
+	"overlap_size":             `use "chunk_overlap"`,
+	"stride":                   `use "chunk_overlap": chunk_size less the stride`,
+	"length_function":          `use "unit"`,
+	"split_by":                 `use "unit"`,
+	"units":                    `use "unit"`,
+	"tokenizer":                `leave it out; the units are bytes and chars`,
+	"encoding_name":            `leave it out; the units are bytes and chars`,
+	"separators":               `leave it out; recursive has its own levels`,
+	"separator":                `leave it out; use the strategy recursive to cut at separators`,
+	"keep_separator":           `leave it out; separators always stay at the end of a chunk`,
+	"strip_whitespace":         `leave it out; chunks are exact slices of the text`,
+	"add_start_index":          `leave it out; every chunk has its offsets`,
+	"min_chunk_size":           `leave it out; this version has no lower bound`,
+	"soft_chunk_size":          `use "chunk_size", which is a hard limit`,
+	"strategy":                 `name the strategy beside the settings, not in them`,
+	"min_characters_per_chunk": `leave it out; this version has no lower bound`,
+}
+
+func unknownField(name string, fields []field, strategy string) *ParamError {
+	e := &ParamError{Param: clip(name), Problem: "is not a setting of " + strategy, Code: CodeUnknownField}
+	var known []string
+	for _, f := range fields {
+		known = append(known, f.name)
+	}
+	folded := snake(name)
+	if s, ok := dialects[folded]; ok && !slices.Contains(known, folded) {
+		e.Suggestion = s
+	} else if near := nearest(folded, known); near != "" {
+		e.Suggestion = fmt.Sprintf("use %q", near)
+	} else {
+		e.Suggestion = "the settings are " + list(known)
+	}
+	return e
+}
+
+func unknownUnit(unit string) *ParamError {
+	units := []string{unitBytes, unitChars}
+	e := &ParamError{Param: "unit", Code: CodeInvalidValue, Problem: quote(unit) + " is not a unit"}
+	switch folded := snake(unit); folded {
+	case "tokens", "token", "words", "word":
+		e.Problem = quote(unit) + " is not available in this version"
+		e.Suggestion = "use " + list(units)
+	case "characters", "character", "runes", "codepoints", "code_points":
+		e.Suggestion = `use "chars"`
+	default:
+		e.Suggestion = "use " + list(units)
+		if near := nearest(folded, units); near != "" {
+			e.Suggestion = fmt.Sprintf("use %q", near)
+		}
+	}
+	return e
+}
+
+// snake folds case and spelling: chunkSize, Chunk-Size and CHUNK_SIZE are all chunk_size.
+func snake(name string) string {
+	var b strings.Builder
+	for i, c := range []byte(clip(name)) {
+		switch {
+		case c == '-' || c == ' ' || c == '.':
+			b.WriteByte('_')
+		case c >= 'A' && c <= 'Z':
+			if i > 0 && name[i-1] >= 'a' && name[i-1] <= 'z' {
+				b.WriteByte('_')
+			}
+			b.WriteByte(c + 'a' - 'A')
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// nearest returns the one of known that name is probably a slip of, or "".
+func nearest(name string, known []string) string {
+	best, least := "", 0
+	for _, k := range known {
+		if d := distance(name, k); d <= max(1, len(k)/3) && (best == "" || d < least) {
+			best, least = k, d
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's, in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// clip keeps a message short when what it quotes is not.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return s[:floorRune(s, most)] + "…"
+}
+
+func quote(s string) string { return strconv.Quote(clip(s)) }
+
+func list(names []string) string {
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
