@@ -1,0 +1,276 @@
+// Package chunktest is the contract of chunk.Splitter as tests: Check for what a splitter cuts, Linear for how long it
+// takes, and Texts that have broken splitters before. A new strategy is done when it passes both on all of them.
+package chunktest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"chunkstream/chunk"
+)
+
+// Slack is how many bytes beyond the limit of a chunk the pull that yields it may examine: one rune, rounded up.
+const Slack = 8
+
+// clusterRunes is the most runes a splitter may move the start of an overlap, or skip, to keep a grapheme cluster whole.
+const clusterRunes = 32
+
+// Limits is what a splitter was asked for, as in its settings. A Size of 0 checks neither size, overlap nor look-ahead.
+type Limits struct {
+	Unit    string // "bytes" or "chars"
+	Size    int    // the most a chunk may hold
+	Overlap int    // how far a chunk reaches back into the one before it
+}
+
+// size is how much s holds, in the unit.
+func (l Limits) size(s string) int {
+	if l.Unit == "bytes" {
+		return len(s)
+	}
+	return utf8.RuneCountInString(s)
+}
+
+// end is the furthest a chunk of text that starts at start may reach.
+func (l Limits) end(text string, start int) int {
+	if l.Unit == "bytes" {
+		return min(len(text), start+l.Size)
+	}
+	n := 0
+	for i := range text[start:] {
+		if n == l.Size {
+			return start + i
+		}
+		n++
+	}
+	return len(text)
+}
+
+// Check reports every way in which s breaks the contract on text. Whatever the text, valid UTF-8 or not:
+//
+//   - spans lie in the text, are not empty, and both their starts and their ends strictly advance;
+//   - nothing but white space is left out, and no span is white space only;
+//   - a second walk yields the same, and a walk that stops early a prefix of it.
+//
+// For valid UTF-8 also:
+//
+//   - spans lie on rune boundaries and are within the limit, in the unit;
+//   - with overlap 0 spans never overlap, so what they hold is the text less the white space left out. With overlap o
+//     a span starts o units before the end of the one before it, never earlier; later only where white space was left
+//     out between them, where o units reach back to the start of the span before it, or by the few runes it takes to
+//     reach a character, to stay out of a grapheme cluster, or (in bytes) to have room for the next character;
+//   - a pull looks no further than Slack bytes beyond the limit of the span it yields: the spans so far stay the same
+//     when the text beyond is replaced.
+//
+// text should be short: Check walks it some tens of times. It only calls tb.Helper and tb.Errorf, from the caller's
+// goroutine.
+func Check(tb testing.TB, s chunk.Splitter, text string, limits Limits) {
+	tb.Helper()
+	spans, err := collect(s, text)
+	if err != nil {
+		tb.Errorf("%v\ntext: %s", err, show(text))
+		return
+	}
+	problems := checkCover(text, spans)
+	if utf8.ValidString(text) {
+		problems = append(problems, checkRunes(text, spans)...)
+		if len(problems) == 0 && limits.Size > 0 {
+			problems = append(problems, checkLimits(text, spans, limits)...)
+			problems = append(problems, checkLookAhead(s, text, spans, limits)...)
+		}
+	}
+	problems = append(problems, checkRepeat(s, text, spans)...)
+	for _, p := range problems {
+		tb.Errorf("%s\nlimits: %+v\ntext: %s", p, limits, show(text))
+	}
+}
+
+// collect walks the whole text, but stops a splitter that does not advance: it might never stop by itself.
+func collect(s chunk.Splitter, text string) (spans []chunk.Span, err error) {
+	last := chunk.Span{Start: -1, End: 0}
+	for sp := range s.Split(text) {
+		switch {
+		case sp.Start < 0 || sp.End > len(text) || sp.Start > sp.End:
+			err = fmt.Errorf("span %d is %v, outside the text of %d bytes", len(spans), sp, len(text))
+		case sp.Start == sp.End:
+			err = fmt.Errorf("span %d is %v, which is empty", len(spans), sp)
+		case sp.Start <= last.Start:
+			err = fmt.Errorf("span %d is %v, whose start does not advance from %v", len(spans), sp, last)
+		case sp.End <= last.End:
+			err = fmt.Errorf("span %d is %v, whose end does not advance from %v", len(spans), sp, last)
+		}
+		if err != nil {
+			return nil, err
+		}
+		last = sp
+		spans = append(spans, sp)
+	}
+	return spans, nil
+}
+
+func checkCover(text string, spans []chunk.Span) (problems []string) {
+	covered := 0
+	for i, sp := range spans {
+		if sp.Start > covered && !isBlank(text[covered:sp.Start]) {
+			problems = append(problems, fmt.Sprintf("before span %d, bytes %d to %d are left out: %s",
+				i, covered, sp.Start, show(text[covered:sp.Start])))
+		}
+		if isBlank(text[sp.Start:sp.End]) {
+			problems = append(problems, fmt.Sprintf("span %d %v is white space only", i, sp))
+		}
+		covered = sp.End
+	}
+	if !isBlank(text[covered:]) {
+		problems = append(problems, fmt.Sprintf("after the last span, bytes %d to %d are left out: %s",
+			covered, len(text), show(text[covered:])))
+	}
+	return problems
+}
+
+func checkRunes(text string, spans []chunk.Span) (problems []string) {
+	for i, sp := range spans {
+		if !utf8.ValidString(text[sp.Start:sp.End]) {
+			problems = append(problems, fmt.Sprintf("span %d %v cuts a character", i, sp))
+		}
+	}
+	return problems
+}
+
+func checkLimits(text string, spans []chunk.Span, limits Limits) (problems []string) {
+	for i, sp := range spans {
+		if got := limits.size(text[sp.Start:sp.End]); got > limits.Size {
+			problems = append(problems, fmt.Sprintf("span %d %v holds %d %s, above the limit of %d",
+				i, sp, got, limits.Unit, limits.Size))
+		}
+		if i == 0 {
+			continue
+		}
+		prev := spans[i-1]
+		if limits.Overlap == 0 {
+			if sp.Start < prev.End {
+				problems = append(problems, fmt.Sprintf("span %d %v overlaps %v, with overlap 0", i, sp, prev))
+			}
+			continue
+		}
+		if sp.Start > prev.End { // checkCover has seen that only white space is left out
+			continue
+		}
+		if got := limits.size(text[sp.Start:prev.End]); got > limits.Overlap {
+			problems = append(problems, fmt.Sprintf("span %d %v overlaps %v by %d %s, above %d",
+				i, sp, prev, got, limits.Unit, limits.Overlap))
+			continue
+		}
+		if missed := lateStart(text, prev, sp, limits); missed != "" {
+			problems = append(problems, fmt.Sprintf("span %d %v overlaps %v by less than %d %s: it also should have %s",
+				i, sp, prev, limits.Overlap, limits.Unit, show(missed)))
+		}
+	}
+	return problems
+}
+
+// lateStart returns the text between where next should start and where it does, if nothing excuses that.
+func lateStart(text string, prev, next chunk.Span, limits Limits) string {
+	from := prev.Start // the first start that is allowed
+	for from == prev.Start || limits.size(text[from:prev.End]) > limits.Overlap {
+		_, w := utf8.DecodeRuneInString(text[from:])
+		from += w
+		if limits.Unit == "bytes" { // room for the next character
+			_, w := utf8.DecodeRuneInString(text[prev.End:])
+			for prev.End+w-from > limits.Size {
+				_, skip := utf8.DecodeRuneInString(text[from:])
+				from += skip
+			}
+		}
+	}
+	if next.Start <= from {
+		return ""
+	}
+	missed := text[from:next.Start]
+	// A cluster that began before from excuses its rest, which starts with a rune that is not ASCII, or is CR LF.
+	if missed == "\n" && text[from-1] == '\r' {
+		return ""
+	}
+	for _, r := range missed {
+		if r < utf8.RuneSelf {
+			return missed
+		}
+	}
+	if utf8.RuneCountInString(missed) > clusterRunes {
+		return missed
+	}
+	return ""
+}
+
+// checkLookAhead replaces the text beyond what the pull for a span may examine; that span and those before must stay.
+func checkLookAhead(s chunk.Splitter, text string, spans []chunk.Span, limits Limits) (problems []string) {
+	step := 1 + len(spans)/8
+	for i := 0; i < len(spans); i += step {
+		seen := limits.end(text, spans[i].Start) + Slack
+		for seen < len(text) && !utf8.RuneStart(text[seen]) {
+			seen++
+		}
+		if seen >= len(text) {
+			break
+		}
+		for _, other := range []string{"\n\n\n", "x", " . ", "。\u0301", strings.Repeat("\n\nOther text. ", 9)} {
+			changed := text[:seen] + other
+			n := 0
+			for sp := range s.Split(changed) {
+				if n > i {
+					break
+				}
+				if sp != spans[n] {
+					problems = append(problems, fmt.Sprintf("span %d is %v, but %v when the text from byte %d is %s",
+						n, spans[n], sp, seen, show(other)))
+					return problems
+				}
+				n++
+			}
+			if n <= i {
+				problems = append(problems, fmt.Sprintf("span %d is %v, but there are only %d when the text from byte %d is %s",
+					i, spans[i], n, seen, show(other)))
+				return problems
+			}
+		}
+	}
+	return problems
+}
+
+func checkRepeat(s chunk.Splitter, text string, spans []chunk.Span) (problems []string) {
+	for _, stop := range []int{len(spans) + 1, len(spans) / 2, 1} {
+		n := 0
+		for sp := range s.Split(text) {
+			if n >= len(spans) || sp != spans[n] {
+				return append(problems, fmt.Sprintf("span %d is %v in another walk, not as in the first", n, sp))
+			}
+			if n++; n >= stop {
+				break
+			}
+		}
+		if want := min(stop, len(spans)); n < want {
+			return append(problems, fmt.Sprintf("another walk yields %d spans, not %d", n, want))
+		}
+	}
+	return problems
+}
+
+// isBlank reports whether s is white space only.
+func isBlank(s string) bool {
+	for _, r := range s {
+		if !unicode.IsSpace(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// show quotes s for a message, shortened in the middle.
+func show(s string) string {
+	const most = 400
+	if len(s) <= most {
+		return fmt.Sprintf("%q", s)
+	}
+	return fmt.Sprintf("%q … %q (%d bytes)", s[:most/2], s[len(s)-most/2:], len(s))
+}

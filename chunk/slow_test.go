@@ -1,0 +1,236 @@
+package chunk_test
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"chunkstream/chunk"
+)
+
+// slow cuts by the words of the documentation, one boundary after the other, with no thought of speed. The strategies
+// must give exactly its spans.
+type slow struct {
+	text          string
+	recursive     bool
+	bytes         bool
+	size, overlap int
+	runes         []int // every rune boundary, in order
+}
+
+func (s slow) spans() (spans []chunk.Span) {
+	for i := range s.text {
+		s.runes = append(s.runes, i)
+	}
+	s.runes = append(s.runes, len(s.text))
+
+	start, end := 0, 0
+	for start < len(s.text) {
+		limit := start
+		for _, i := range s.runes {
+			if i > start && s.fits(start, i) {
+				limit = i
+			}
+		}
+		fresh := strings.TrimSpace(s.text[end:limit]) != ""
+		if limit == len(s.text) {
+			if fresh {
+				spans = append(spans, chunk.Span{Start: start, End: limit})
+			}
+			return spans
+		}
+		if strings.TrimSpace(s.text[start:limit]) == "" {
+			start = len(s.text) - len(strings.TrimLeftFunc(s.text[limit:], unicode.IsSpace))
+			end = start
+			continue
+		}
+		at := s.cut(start, end, limit, fresh)
+		spans = append(spans, chunk.Span{Start: start, End: at})
+		start, end = s.next(start, at), at
+	}
+	return spans
+}
+
+func (s slow) measure(from, to int) int {
+	if s.bytes {
+		return to - from
+	}
+	n := 0
+	for i := from; i < to; i++ {
+		if utf8.RuneStart(s.text[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s slow) fits(from, to int) bool { return s.measure(from, to) <= s.size && to-from <= 4*s.size }
+
+func (s slow) cut(start, end, limit int, fresh bool) int {
+	var candidates []int
+	for _, i := range s.runes {
+		switch {
+		case i <= end || i > limit:
+		case fresh && strings.TrimSpace(s.text[end:i]) == "":
+		case s.measure(start, i) <= s.overlap && i != limit:
+		default:
+			candidates = append(candidates, i)
+		}
+	}
+	if s.recursive && fresh {
+		best, at := 0, 0
+		for _, i := range candidates {
+			if l := s.level(i); l > 0 && l >= best && s.measure(start, i) > s.size/2 {
+				best, at = l, i
+			}
+		}
+		if best > 0 {
+			return at
+		}
+		for _, i := range candidates {
+			if s.level(i) > 0 && s.measure(start, i) <= s.size/2 {
+				at = i
+			}
+		}
+		if at > 0 {
+			return at
+		}
+	}
+	for back := range min(32, len(candidates)) {
+		if i := candidates[len(candidates)-1-back]; s.apart(i) {
+			return i
+		}
+	}
+	return limit
+}
+
+func (s slow) next(start, at int) int {
+	if s.overlap == 0 {
+		return at
+	}
+	from := at
+	_, w := utf8.DecodeRuneInString(s.text[at:])
+	for _, i := range slices.Backward(s.runes) {
+		if i >= at {
+			continue
+		}
+		if i <= start || s.bytes && (at-i > s.overlap || at+w-i > s.size) || !s.bytes && at-i > 4*s.overlap {
+			break
+		}
+		from = i
+		if s.measure(i, at) == s.overlap {
+			break
+		}
+	}
+	steps := 0
+	for _, i := range s.runes {
+		if i < from {
+			continue
+		}
+		if i == at || s.apart(i) {
+			return i
+		}
+		if steps++; steps == 32 {
+			break
+		}
+	}
+	return from
+}
+
+const (
+	slowClosers   = "\"')]}’”»」』）】》〉〕］｝｣"
+	slowStops     = ".!?…؟۔।॥"
+	slowCommas    = ",;:،؛"
+	slowWideStops = "。！？．｡"
+	slowWideComma = "，、；：､"
+)
+
+// level is 5 for a blank line, 4 for a line end, 3 for a sentence, 2 for a clause, 1 for white space, 0 for no boundary.
+func (s slow) level(i int) int {
+	head := s.text[:i]
+	if strings.HasSuffix(head, "\n") {
+		if strings.HasSuffix(strings.TrimRight(head[:i-1], " \t\r"), "\n") {
+			return 5
+		}
+		return 4
+	}
+	if !s.apart(i) {
+		return 0
+	}
+	body := strings.TrimRightFunc(head, unicode.IsSpace)
+	space := head[len(body):]
+	if strings.Contains(space, "\n") || strings.HasSuffix(space, "\u00a0") || strings.HasSuffix(space, "\u2007") ||
+		strings.HasSuffix(space, "\u202f") {
+		return 0
+	}
+	next, _ := utf8.DecodeRuneInString(s.text[i:])
+	if space == "" && strings.ContainsRune(slowClosers+slowWideStops+slowWideComma, next) {
+		return 0
+	}
+	stops, commas := slowWideStops, slowWideComma
+	if space != "" {
+		stops, commas = stops+slowStops, commas+slowCommas
+	}
+	for range 5 {
+		r, w := utf8.DecodeLastRuneInString(body)
+		if body != "" && strings.ContainsRune(stops, r) {
+			return 3
+		}
+		if body != "" && strings.ContainsRune(commas, r) {
+			return 2
+		}
+		if body == "" || !strings.ContainsRune(slowClosers, r) {
+			break
+		}
+		body = body[:len(body)-w]
+	}
+	if space != "" {
+		return 1
+	}
+	return 0
+}
+
+// apart reports whether the runes around i are in different grapheme clusters.
+func (s slow) apart(i int) bool {
+	b, _ := utf8.DecodeLastRuneInString(s.text[:i])
+	a, _ := utf8.DecodeRuneInString(s.text[i:])
+	in := func(r rune, lo, hi rune) bool { return lo <= r && r <= hi }
+	if b == '\r' && a == '\n' {
+		return false
+	}
+	if unicode.IsControl(b) || unicode.In(b, unicode.Zl, unicode.Zp) {
+		return true
+	}
+	if unicode.In(a, unicode.Mn, unicode.Mc, unicode.Me) || in(a, 0x200C, 0x200D) || in(a, 0xFF9E, 0xFF9F) ||
+		in(a, 0x1160, 0x11FF) || in(a, 0xD7B0, 0xD7FB) || in(a, 0x1F3FB, 0x1F3FF) || in(a, 0xE0020, 0xE007F) {
+		return false
+	}
+	if b == 0x200D {
+		return a < 0x80 || a == utf8.RuneError
+	}
+	if in(b, 0x1100, 0x115F) && (in(a, 0x1100, 0x115F) || in(a, 0xAC00, 0xD7A3)) {
+		return false
+	}
+	if in(a, 0x1F1E6, 0x1F1FF) {
+		flags := 0
+		for _, r := range reversed(s.text[:i]) {
+			if !in(r, 0x1F1E6, 0x1F1FF) || flags == 32 {
+				break
+			}
+			flags++
+		}
+		return flags%2 == 0
+	}
+	return true
+}
+
+// reversed returns the last 32 runes of s, the last first.
+func reversed(s string) (runes []rune) {
+	for len(runes) < 32 && s != "" {
+		r, w := utf8.DecodeLastRuneInString(s)
+		runes = append(runes, r)
+		s = s[:len(s)-w]
+	}
+	return runes
+}
