@@ -15,11 +15,11 @@ import (
 var street = []room{
 	{"cmd/chunkstream", "flags, env, wiring, signals; one function starts and stops all", "*", "*"},
 	{"api", "HTTP: routes, problem+json, OpenAPI", "auth chunk extract store dispatch live event crashpoint",
-		"context embed log/slog net net/http time" + huma + prometheus},
+		"context embed log/slog net net/http os time golang.org/x/sync" + huma + prometheus},
 	{"worker", "the whole story of one run, on one screen", "chunk extract store dispatch live event crashpoint",
 		"context log/slog math/rand/v2 time" + prometheus},
 	{"auth", "who is asking, what may they do (no Redis, ever)", "store", "context net net/http"},
-	{"live", "hub, memory bus, WebSocket, SSE", "event", "context log/slog net net/http time" + gws + prometheus},
+	{"live", "hub, memory bus, WebSocket, SSE", "event", "context log/slog net net/http os time" + gws + prometheus},
 	{"dispatch", "wake-ups in memory: \"look now\", carries ids only", "", "context time"},
 	{"store", "SQL truth: documents, operations, chunks, events, keys; migrations, state machine, claim, fence, retention",
 		"chunk event crashpoint", "context database/sql embed io/fs log/slog net/url os time" + sqlite},
@@ -27,7 +27,7 @@ var street = []room{
 	{"chunk", "text in, spans out", "", ""},
 	{"chunk/chunktest", "the contract that every strategy passes", "chunk", "time"},
 	{"extract", "file formats → text", "", ""},
-	{"client", "a small Go client of the HTTP API", "event", "context net net/http net/url time" + gws},
+	{"client", "a small Go client of the HTTP API", "event", "context math/rand/v2 net net/http time" + gws},
 	{"crashpoint", "named places where a test build can be killed; nothing otherwise", "", "os"},
 }
 
