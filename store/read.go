@@ -42,7 +42,7 @@ type operationRow struct {
 	op                                           Operation
 	num, document                                int64
 	status, settings, errorCode, errorDetail     string
-	cancelRequested, crashCount, failures        int64
+	cancelRequested, crashCount                  int64
 	createdAt, startedAt, finishedAt, leaseUntil int64
 }
 
@@ -51,7 +51,7 @@ func (r *operationRow) dest() []any {
 	return []any{&r.num, &o.ID, &o.Owner, &r.document, &o.DocumentID, &o.DocumentSHA256, &o.Name, &r.status, &o.Strategy,
 		&r.settings, &o.SplitterVersion, &o.RetryOf, &o.Seq, &o.Attempt, &o.BytesTotal, &o.BytesDone, &o.Chunks,
 		&r.cancelRequested, &o.Worker, &r.errorCode, &r.errorDetail, &r.createdAt, &r.startedAt, &r.finishedAt,
-		&r.leaseUntil, &r.crashCount, &r.failures}
+		&r.leaseUntil, &r.crashCount, &o.Failures}
 }
 
 func (r *operationRow) operation() Operation {

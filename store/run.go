@@ -16,7 +16,8 @@ type Claim struct {
 	Worker          string // names the process; shown to users
 	Lane            Lane
 	Slots           int           // at most so many operations
-	Bytes           int64         // and at most so many bytes of text together; an operation is never skipped for a smaller one
+	Bytes           int64         // and at most so many bytes of text together; none is skipped for a smaller, younger one
+	Alone           bool          // nothing is in flight: the oldest one is taken even if it is larger than Bytes
 	SplitterVersion string        // only operations frozen with this version
 	Lease           time.Duration // how long the lease holds without a renewal
 }
@@ -34,14 +35,15 @@ type Run struct {
 }
 
 // Claim takes the oldest due operations of a lane: epoch and attempt go up by one, the lease begins. Nothing due gives
-// none. Two claims never get the same operation.
-func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, error) {
+// none. more says that there may be others which the bounds kept out. Two claims never get the same operation.
+func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 	if c.Slots < 1 || c.Lease <= 0 {
-		return nil, fmt.Errorf("store: claim: %d slots and a lease of %v must be positive", c.Slots, c.Lease)
+		return nil, false, fmt.Errorf("store: claim: %d slots and a lease of %v must be positive", c.Slots, c.Lease)
 	}
 	var runs []*Run
+	var more bool
 	err := s.writer.do(ctx, func(t *tx) error {
-		runs = nil
+		runs, more = nil, false
 		budget := c.Bytes
 		err := t.each(selectOperation+`
  WHERE o.status = 'queued' AND o.lane = $1 AND o.run_after <= `+nowMs+` AND o.splitter_version = $2
@@ -51,10 +53,9 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, error) {
 				if err := scan(row.dest()...); err != nil {
 					return err
 				}
-				// The oldest goes first even if a younger one would fit.
-				if budget -= row.op.BytesTotal; budget < 0 {
-					budget = -1 << 62
-					return nil
+				budget -= row.op.BytesTotal
+				if more = more || budget < 0 && !(c.Alone && len(runs) == 0); more {
+					return nil // the oldest goes first even if a younger one would fit
 				}
 				runs = append(runs, &Run{s: s, Operation: row.operation(), num: row.num, document: row.document,
 					lease: c.Lease.Milliseconds()})
@@ -63,6 +64,7 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, error) {
 		if err != nil {
 			return err
 		}
+		more = more || len(runs) == c.Slots
 		for _, r := range runs {
 			var at, started int64
 			err := t.one(`
@@ -85,9 +87,9 @@ UPDATE operations SET status = 'processing', epoch = epoch + 1, crash_count = cr
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store: claim: %w", err)
+		return nil, false, fmt.Errorf("store: claim: %w", err)
 	}
-	return runs, nil
+	return runs, more, nil
 }
 
 // Text reads the whole text the operation's offsets refer to.
@@ -199,13 +201,14 @@ func (t *tx) insertChunks(num, epoch int64, b Batch) error {
 	return nil
 }
 
-// Renew extends the leases of runs and gives those among them that must stop: fenced, ended, or asked to cancel. It
-// never revives a lease that somebody else has taken.
-func (s *Store) Renew(ctx context.Context, runs []*Run) (lost, cancel []*Run, err error) {
+// Renew extends the leases of runs and gives those among them that must stop: first the lost ones (fenced or ended),
+// then those asked to cancel. It never revives a lease that somebody else has taken.
+func (s *Store) Renew(ctx context.Context, runs []*Run) ([]*Run, []*Run, error) {
 	if len(runs) == 0 {
 		return nil, nil, nil
 	}
-	err = s.writer.do(ctx, func(t *tx) error {
+	var lost, cancel []*Run
+	err := s.writer.do(ctx, func(t *tx) error {
 		lost, cancel = nil, nil
 		for _, r := range runs {
 			var asked int64
@@ -273,10 +276,11 @@ func (r *Run) leave(ctx context.Context, update string, args []any, requeued eve
 		op, out, err = t.left(r.num, r.Operation, update, args, requeued, f, retryIn)
 		return err
 	})
-	if err == nil {
-		r.Operation = op
+	if err != nil {
+		return event.Owned{}, err // not op and out: a caller that gave up must not look at what the writer may still fill
 	}
-	return out, err
+	r.Operation = op
+	return out, nil
 }
 
 // left runs an update that takes an operation out of processing, and records the event of where it went.

@@ -101,15 +101,16 @@ func (s *Store) DeleteDocument(ctx context.Context, owner, id string) error {
 // Reap removes rows nobody can see any more: deleted documents with everything that hangs on them, staged texts that
 // were never claimed, idempotency keys past their day. Each call does one bounded piece and says whether there is
 // more.
-func (s *Store) Reap(ctx context.Context) (more bool, err error) {
+func (s *Store) Reap(ctx context.Context) (bool, error) {
 	var num, keys int64
-	err = s.read(ctx, `SELECT COALESCE((SELECT num FROM documents WHERE state <> 'ready'
+	err := s.read(ctx, `SELECT COALESCE((SELECT num FROM documents WHERE state <> 'ready'
     AND (state = 'deleting' OR created_at < `+nowMs+` - $1) ORDER BY created_at LIMIT 1), 0),
   (SELECT EXISTS (SELECT 1 FROM idempotency_keys WHERE created_at < `+nowMs+` - $2))`,
 		stagedFor.Milliseconds(), keptKeys.Milliseconds()).one(&num, &keys)
 	if err != nil || num == 0 && keys == 0 {
 		return false, found("reap", err)
 	}
+	var more bool
 	err = s.writer.do(ctx, func(t *tx) error {
 		more = false
 		if keys > 0 {
@@ -123,12 +124,8 @@ func (s *Store) Reap(ctx context.Context) (more bool, err error) {
 		if num == 0 {
 			return nil
 		}
-		gone, err := t.reapDocument(num)
-		more = more || err == nil // there may be another document
-		if gone || err != nil {
-			return err
-		}
-		return nil
+		more = true // the rest of this document, or another one
+		return t.reapDocument(num)
 	})
 	if err != nil {
 		return false, fmt.Errorf("store: reap: %w", err)
@@ -136,11 +133,11 @@ func (s *Store) Reap(ctx context.Context) (more bool, err error) {
 	return more, nil
 }
 
-// reapDocument removes one piece of a document that is deleting or forgotten, children first, and says whether the
-// document itself is gone.
-func (t *tx) reapDocument(num int64) (bool, error) {
+// reapDocument removes one piece of a document that is deleting or forgotten, children first, down to
+// the document itself.
+func (t *tx) reapDocument(num int64) error {
 	if _, err := t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1 AND state = 'staged'`, num); err != nil {
-		return false, err
+		return err
 	}
 	var op int64
 	err := t.one(`SELECT num FROM operations WHERE document = $1 ORDER BY num LIMIT 1`, []any{num}, &op)
@@ -151,23 +148,23 @@ func (t *tx) reapDocument(num int64) (bool, error) {
  (SELECT seq FROM operation_events WHERE operation = $1 LIMIT $2)`,
 		} {
 			if n, err := t.exec(text, op, sweepRows); err != nil || n == sweepRows {
-				return false, err
+				return err
 			}
 		}
 		if _, err := t.exec(`DELETE FROM idempotency_keys WHERE operation = $1`, op); err != nil {
-			return false, err
+			return err
 		}
 		_, err = t.exec(`DELETE FROM operations WHERE num = $1`, op)
-		return false, err
+		return err
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
-		return false, err
+		return err
 	}
 	n, err := t.exec(`DELETE FROM document_parts WHERE key IN (SELECT key FROM document_parts
  WHERE key BETWEEN $1 AND $2 LIMIT $3)`, num*partsPerDocument, (num+1)*partsPerDocument-1, sweepParts)
 	if err != nil || n == sweepParts {
-		return false, err
+		return err
 	}
 	_, err = t.exec(`DELETE FROM documents WHERE num = $1 AND state = 'deleting'`, num)
-	return true, err
+	return err
 }

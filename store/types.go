@@ -88,6 +88,7 @@ type Operation struct {
 	BytesTotal      int64
 	BytesDone       int64
 	Chunks          int64 // chunks stored; also the index of the next one
+	Failures        int64 // transient errors since the last progress
 	CancelRequested bool
 	Worker          string         // who holds the lease, while processing
 	Error           *event.Failure // of the failure, or of the last retry

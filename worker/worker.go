@@ -1,0 +1,531 @@
+// Package worker is the whole story of a run: claim an operation, read its text, pull spans, commit them in fenced
+// batches, end it. A Worker serves two lanes side by side, so that big documents never stand in front of small ones,
+// and bounds each by number and by bytes of text in flight.
+//
+// A worker may be killed, frozen or cut off at any line here: what it committed is complete, what it did not is done
+// again by whoever claims the operation next, and what it writes after losing its lease changes nothing.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"chunkstream/chunk"
+	"chunkstream/crashpoint"
+	"chunkstream/event"
+	"chunkstream/store"
+)
+
+// Config says what a worker works with. Zero values mean the defaults; Store, Publish and Woken are required.
+type Config struct {
+	Store *store.Store
+	// Publish takes the events of committed changes. It must not block.
+	Publish func(event.Owned)
+	// Woken gives a channel that can be received from when a lane may have work. A missed wake-up costs one Poll.
+	Woken func(store.Lane) <-chan struct{}
+	// Parse makes the splitter of an operation's strategy and settings. Default chunk.Parse; a program with strategies
+	// of its own puts them in here.
+	Parse func(strategy string, settings []byte) (chunk.Plan, error)
+	// Name says who holds a lease; users see it. Default "worker".
+	Name string
+	// SmallSlots and LargeSlots bound the operations in flight per lane. Defaults 16 and 2.
+	SmallSlots, LargeSlots int
+	// SmallBytes and LargeBytes bound the text in flight per lane, in bytes. Defaults 16 MiB and 192 MiB. A text larger
+	// than the bound runs alone.
+	SmallBytes, LargeBytes int64
+	// Lease is how long an operation stays ours without a renewal. Default 5 s. It is renewed every third of it.
+	Lease time.Duration
+	// Poll is how often an idle lane asks the store without having been woken, ± 20 %. Default 1 s. Lapsed leases of
+	// other workers are looked for as often.
+	Poll time.Duration
+	// Drain is how long runs may go on after Run's context has ended before they are cut off. Default 8 s.
+	Drain time.Duration
+	// Log takes what an operator should know. Default: discarded.
+	Log *slog.Logger
+}
+
+const (
+	batchSpans = 1000                  // a batch is committed when it has so many spans
+	batchTime  = 50 * time.Millisecond // or has been open for so long
+	stalledFor = 10 * time.Second      // without a batch before watchers are told
+
+	firstBackoff   = 500 * time.Millisecond // doubled for every failure without progress
+	longestBackoff = time.Minute
+)
+
+func (c Config) withDefaults() Config {
+	if c.Parse == nil {
+		c.Parse = chunk.Parse
+	}
+	if c.Name == "" {
+		c.Name = "worker"
+	}
+	orInt := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	orDuration := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	orInt(&c.SmallSlots, 16)
+	orInt(&c.LargeSlots, 2)
+	if c.SmallBytes <= 0 {
+		c.SmallBytes = 16 << 20
+	}
+	if c.LargeBytes <= 0 {
+		c.LargeBytes = 192 << 20
+	}
+	orDuration(&c.Lease, 5*time.Second)
+	orDuration(&c.Poll, time.Second)
+	orDuration(&c.Drain, 8*time.Second)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Stats counts what a worker has done since it was made.
+type Stats struct {
+	Running   int64 // operations in flight
+	Completed int64
+	Failed    int64 // permanently
+	Retried   int64 // transient errors
+	Fenced    int64 // runs that ended because somebody else had taken the operation
+	Errors    int64 // store calls that failed outside a run: claim, renew, sweep, reap; each is tried again
+}
+
+// Worker runs operations. Make it with New and call Run once.
+type Worker struct {
+	cfg  Config
+	mu   sync.Mutex
+	runs map[*run]struct{}
+
+	completed, failed, retried, fenced, errors atomic.Int64
+}
+
+// New makes a worker; it starts nothing.
+func New(cfg Config) (*Worker, error) {
+	if cfg.Store == nil || cfg.Publish == nil || cfg.Woken == nil {
+		return nil, errors.New("worker: Config.Store, Config.Publish and Config.Woken are required")
+	}
+	return &Worker{cfg: cfg.withDefaults(), runs: map[*run]struct{}{}}, nil
+}
+
+// Stats may be called at any time.
+func (w *Worker) Stats() Stats {
+	w.mu.Lock()
+	running := int64(len(w.runs))
+	w.mu.Unlock()
+	return Stats{Running: running, Completed: w.completed.Load(), Failed: w.failed.Load(), Retried: w.retried.Load(),
+		Fenced: w.fenced.Load(), Errors: w.errors.Load()}
+}
+
+// Run claims and works until ctx ends. Then it claims nothing more; every run finishes its batch and gives its
+// operation back, unless that batch was the last; after Drain the rest is cut off and given back. Run returns when all
+// goroutines it started are gone.
+func (w *Worker) Run(ctx context.Context) error {
+	// ctx ends taking; work ends working, later. The renewals must go on as long as there are runs.
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	var lanes, others sync.WaitGroup
+	lanes.Go(func() { w.serve(ctx, work, store.Small, w.cfg.SmallSlots, w.cfg.SmallBytes) })
+	lanes.Go(func() { w.serve(ctx, work, store.Large, w.cfg.LargeSlots, w.cfg.LargeBytes) })
+	others.Go(func() { w.renew(work) })
+	others.Go(func() { w.sweep(ctx) })
+	drained := make(chan struct{})
+	others.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-drained:
+			return
+		}
+		timer := time.NewTimer(w.cfg.Drain)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cut()
+		case <-drained:
+		}
+	})
+	lanes.Wait()
+	close(drained)
+	cut()
+	others.Wait()
+	return nil
+}
+
+// serve claims for one lane and starts a goroutine per run; it returns when ctx has ended and all of them are gone.
+func (w *Worker) serve(ctx, work context.Context, lane store.Lane, slots int, bytes int64) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	var mu sync.Mutex // guards running and inFlight
+	running, inFlight := 0, int64(0)
+	freed := make(chan struct{}, 1)
+	poll := time.NewTimer(w.pause())
+	defer poll.Stop()
+	for ctx.Err() == nil {
+		mu.Lock()
+		free, budget, alone := slots-running, bytes-inFlight, running == 0
+		mu.Unlock()
+		more := true
+		var runs []*store.Run
+		if free > 0 && (budget > 0 || alone) {
+			var err error
+			// Not ctx: a claim that is given up half-way may still be committed, and would then wait for its lease.
+			runs, more, err = w.cfg.Store.Claim(work, store.Claim{Worker: w.cfg.Name, Lane: lane, Slots: free, Bytes: budget,
+				Alone: alone, SplitterVersion: chunk.Version, Lease: w.cfg.Lease})
+			if err != nil {
+				w.errors.Add(1)
+				w.cfg.Log.Warn("claim failed", "lane", lane, "error", err)
+			}
+		}
+		if len(runs) > 0 {
+			crashpoint.Hit(crashpoint.AfterClaimCommit)
+		}
+		for _, r := range runs {
+			size := r.Operation.BytesTotal
+			mu.Lock()
+			running, inFlight = running+1, inFlight+size
+			mu.Unlock()
+			all.Go(func() {
+				w.work(ctx, work, r)
+				mu.Lock()
+				running, inFlight = running-1, inFlight-size
+				mu.Unlock()
+				select {
+				case freed <- struct{}{}:
+				default:
+				}
+			})
+		}
+		again := freed
+		if !more {
+			again = nil // a free slot helps nobody until something new is due
+		}
+		poll.Reset(w.pause())
+		select {
+		case <-ctx.Done():
+		case <-w.cfg.Woken(lane):
+		case <-again:
+		case <-poll.C:
+		}
+	}
+}
+
+// pause is Poll ± 20 %, so that many workers do not ask in step.
+func (w *Worker) pause() time.Duration {
+	return w.cfg.Poll*4/5 + rand.N(w.cfg.Poll*2/5+1)
+}
+
+// run is one operation in flight.
+type run struct {
+	*store.Run
+	stop    context.CancelCauseFunc
+	flush   atomic.Bool                 // a cancel was requested: commit now, the store turns it into the end
+	last    atomic.Pointer[event.Event] // the newest event published
+	renewed atomic.Int64                // when the lease was last known to be ours, on the monotonic clock (ns since start)
+	moved   atomic.Int64                // when a batch was last committed, on the same clock
+}
+
+var start = time.Now()
+
+func monotonic() int64 { return int64(time.Since(start)) }
+
+var (
+	errLeaseLost = errors.New("the lease is lost")
+	errDrained   = errors.New("the worker's time to drain is over")
+)
+
+// work is one run from its claim to its end. take ends when the worker should stop; work when it must.
+func (w *Worker) work(take, work context.Context, sr *store.Run) {
+	ctx, stop := context.WithCancelCause(work)
+	defer stop(nil)
+	r := &run{Run: sr, stop: stop}
+	r.renewed.Store(monotonic())
+	r.moved.Store(monotonic())
+	w.mu.Lock()
+	w.runs[r] = struct{}{}
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.runs, r)
+		w.mu.Unlock()
+	}()
+	r.last.Store(&sr.Started.Event)
+	w.publish(sr.Started)
+	err := w.split(take, ctx, r)
+	if err == nil {
+		return
+	}
+	w.fail(ctx, r, err)
+}
+
+func (w *Worker) publish(e event.Owned) {
+	crashpoint.Hit(crashpoint.BeforePublish)
+	w.cfg.Publish(e)
+}
+
+// split pulls the spans and commits them. It returns nil when the operation has ended or was given back.
+func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.cfg.Log.Error("panic in a run", "operation", r.Operation.ID, "panic", p, "stack", string(debug.Stack()))
+			err = &permanentError{"internal", "The strategy failed on this document. The server's log has the details."}
+		}
+	}()
+	op := r.Operation
+	plan, err := w.cfg.Parse(op.Strategy, op.Settings)
+	if err != nil {
+		return &permanentError{"invalid_settings", err.Error()}
+	}
+	text, err := r.Text(ctx)
+	if err != nil {
+		return err
+	}
+	began, doneBefore := time.Now(), op.BytesDone
+	b := batch{first: op.Chunks}
+	skip := op.Chunks
+	opened := began
+	for span, err := range chunk.Guard(plan.Strategy, plan.Splitter, text) {
+		if err != nil {
+			return &permanentError{"splitter_failed", err.Error()}
+		}
+		// Only when another span has come is the batch known not to be the last.
+		full := len(b.chunks) >= batchSpans || len(b.chunks) > 0 && time.Since(opened) >= batchTime
+		if full || len(b.chunks) > 0 && (r.flush.Load() || take.Err() != nil) {
+			ended, err := w.commit(ctx, r, &b, eta(began, doneBefore, b.bytesDone, op.BytesTotal), false)
+			if err != nil || ended {
+				return err
+			}
+			if take.Err() != nil {
+				return w.handOver(ctx, r)
+			}
+			opened = time.Now()
+		}
+		c := b.add(text, span)
+		if skip > 0 {
+			skip-- // committed by an earlier attempt
+			continue
+		}
+		b.chunks = append(b.chunks, c)
+		b.bytesDone = int64(span.End)
+	}
+	if skip > 0 {
+		return &permanentError{"not_deterministic", fmt.Sprintf(
+			"The strategy gave %d chunks fewer than an earlier attempt stored.", skip)}
+	}
+	b.bytesDone = op.BytesTotal
+	_, err = w.commit(ctx, r, &b, 0, true)
+	return err
+}
+
+// batch gathers chunks and counts their characters, each stretch of text once.
+type batch struct {
+	first     int64
+	chunks    []store.Chunk
+	bytesDone int64
+
+	atByte, atChar int // a place in the text whose character offset is known: the start of the last span
+}
+
+// add turns a span into a chunk.
+func (b *batch) add(text string, s chunk.Span) store.Chunk {
+	b.atChar += chunk.Chars(text[b.atByte:s.Start])
+	b.atByte = s.Start
+	return store.Chunk{StartByte: int64(s.Start), EndByte: int64(s.End), StartChar: int64(b.atChar),
+		EndChar: int64(b.atChar + chunk.Chars(text[s.Start:s.End]))}
+}
+
+// eta estimates the milliseconds left from this attempt's own rate; 0 is none.
+func eta(began time.Time, before, done, total int64) int64 {
+	if done <= before {
+		return 0
+	}
+	return max(1, int64(float64(time.Since(began).Milliseconds())*float64(total-done)/float64(done-before)))
+}
+
+// commit writes the batch and empties it. ended says that the operation is over: completed, or cancelled as asked.
+func (w *Worker) commit(ctx context.Context, r *run, b *batch, etaMs int64, last bool) (ended bool, err error) {
+	if last {
+		crashpoint.Hit(crashpoint.BeforeFinishCommit)
+	} else {
+		crashpoint.Hit(crashpoint.BeforeBatchCommit)
+	}
+	ev, err := r.Commit(ctx, store.Batch{First: b.first, Chunks: b.chunks, BytesDone: b.bytesDone, ETAMs: etaMs, Last: last})
+	if err != nil {
+		return false, err
+	}
+	if last {
+		crashpoint.Hit(crashpoint.AfterFinishCommit)
+	} else {
+		crashpoint.Hit(crashpoint.AfterBatchCommit)
+	}
+	now := monotonic()
+	r.renewed.Store(now)
+	r.moved.Store(now)
+	r.last.Store(&ev.Event)
+	w.publish(ev)
+	b.first += int64(len(b.chunks))
+	b.chunks = b.chunks[:0]
+	if ev.Event.Type == event.Completed {
+		w.completed.Add(1)
+	}
+	return ev.Event.Type.Terminal(), nil
+}
+
+func (w *Worker) handOver(ctx context.Context, r *run) error {
+	ev, err := r.HandOver(ctx)
+	if err != nil {
+		return err
+	}
+	w.publish(ev)
+	crashpoint.Hit(crashpoint.MidHandover)
+	return nil
+}
+
+// permanentError ends an operation at once: trying again would give the same.
+type permanentError struct{ code, detail string }
+
+func (e *permanentError) Error() string { return e.code + ": " + e.detail }
+
+// fail decides what an error means for the operation.
+func (w *Worker) fail(ctx context.Context, r *run, err error) {
+	log := w.cfg.Log.With("operation", r.Operation.ID, "attempt", r.Operation.Attempt, "error", err)
+	var permanent *permanentError
+	f, retryIn := event.Failure{Code: "temporary", Detail: "Storing or reading failed; it is tried again."}, time.Duration(0)
+	switch {
+	case errors.Is(err, store.ErrFenced), errors.Is(context.Cause(ctx), errLeaseLost):
+		w.fenced.Add(1)
+		log.Info("run ended: another worker has taken the operation, or it has ended")
+		return
+	case errors.Is(err, store.ErrUnknownOutcome):
+		// The commit may have happened. The next attempt reads where it stands.
+		log.Warn("run abandoned: outcome of a commit unknown; the lease will lapse")
+		return
+	case ctx.Err() != nil:
+		// Cut off while draining: give it back with a little time of its own.
+		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := w.handOver(own, r); err != nil {
+			log.Warn("hand-over failed; the lease will lapse", "because", err)
+		}
+		return
+	case errors.As(err, &permanent):
+		f = event.Failure{Code: permanent.code, Detail: permanent.detail}
+		w.failed.Add(1)
+		log.Warn("operation failed")
+	default:
+		w.retried.Add(1)
+		retryIn = backoff(r.Operation.Failures)
+		log.Warn("operation is tried again", "retry_in", retryIn)
+	}
+	ev, err := r.Fail(ctx, f, retryIn)
+	if err != nil {
+		if !errors.Is(err, store.ErrFenced) {
+			log.Warn("the failure could not be stored; the lease will lapse", "because", err)
+		}
+		return
+	}
+	w.publish(ev)
+}
+
+// backoff doubles with every failure, up to a minute, ± 20 %.
+func backoff(failures int64) time.Duration {
+	d := min(firstBackoff<<min(failures, 10), longestBackoff)
+	return d*4/5 + rand.N(d*2/5)
+}
+
+// renew extends all leases every third of their length, apart from the runs, so that a long pull does not lose them.
+func (w *Worker) renew(ctx context.Context) {
+	tick := time.NewTicker(w.cfg.Lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		w.mu.Lock()
+		byRun := make(map[*store.Run]*run, len(w.runs))
+		held := make([]*store.Run, 0, len(w.runs))
+		for r := range w.runs {
+			byRun[r.Run] = r
+			held = append(held, r.Run)
+		}
+		w.mu.Unlock()
+		asked := monotonic()
+		lost, cancel, err := w.cfg.Store.Renew(ctx, held)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.errors.Add(1)
+				w.cfg.Log.Warn("renewing leases failed", "error", err)
+			}
+			w.stopLapsed(byRun)
+			continue
+		}
+		for _, sr := range lost {
+			byRun[sr].stop(errLeaseLost)
+			delete(byRun, sr)
+		}
+		for _, sr := range cancel {
+			byRun[sr].flush.Store(true)
+		}
+		for _, r := range byRun {
+			r.renewed.Store(asked)
+			if stalled := time.Duration(asked - r.moved.Load()); stalled > stalledFor {
+				ev := *r.last.Load()
+				ev.Seq, ev.Type, ev.Time = 0, event.Stalled, event.Time{Time: time.Now()}
+				w.cfg.Publish(event.Owned{Owner: r.Started.Owner, Event: ev})
+			}
+		}
+	}
+}
+
+// stopLapsed ends the runs whose lease must have run out by our own clock: another worker may have them by now.
+func (w *Worker) stopLapsed(runs map[*store.Run]*run) {
+	for _, r := range runs {
+		if time.Duration(monotonic()-r.renewed.Load()) > w.cfg.Lease {
+			r.stop(errLeaseLost)
+		}
+	}
+}
+
+// sweep puts back what other workers lost, and removes what nobody can see.
+func (w *Worker) sweep(ctx context.Context) {
+	timer := time.NewTimer(w.pause())
+	defer timer.Stop()
+	for {
+		evs, err := w.cfg.Store.Sweep(ctx)
+		for _, ev := range evs {
+			w.cfg.Publish(ev)
+		}
+		more := false
+		if err == nil {
+			more, err = w.cfg.Store.Reap(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			w.errors.Add(1)
+			w.cfg.Log.Warn("sweep failed", "error", err)
+		}
+		wait := w.pause()
+		if more {
+			wait = 10 * time.Millisecond // one piece after another, with room for others between
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+	}
+}

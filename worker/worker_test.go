@@ -1,0 +1,451 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"chunkstream/chunk"
+	"chunkstream/dispatch"
+	"chunkstream/event"
+	"chunkstream/store"
+	"chunkstream/worker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a store, wake-ups and a worker over them.
+type bench struct {
+	*testing.T
+	store *store.Store
+	wake  dispatch.Memory
+
+	mu     sync.Mutex
+	events map[string][]event.Event // durable ones, per operation
+	ended  map[string]chan struct{}
+	other  chan event.Event // ephemeral ones
+}
+
+func newBench(t *testing.T) *bench {
+	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "a.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, store: s, events: map[string][]event.Event{}, ended: map[string]chan struct{}{},
+		other: make(chan event.Event, 100)}
+	t.Cleanup(func() {
+		lines, err := s.CheckInvariants(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		for _, l := range lines {
+			if !strings.HasPrefix(l, "I1 ") { // some tests stop half-way on purpose
+				t.Error(l)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func (b *bench) publish(o event.Owned) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := o.Event
+	if e.Seq == 0 {
+		select {
+		case b.other <- e:
+		default:
+		}
+		return
+	}
+	b.events[e.OperationID] = append(b.events[e.OperationID], e)
+	if e.Type.Terminal() || e.Type == event.HandedOver || e.Type == event.Retrying {
+		close(b.signal(e.OperationID))
+		delete(b.ended, e.OperationID)
+	}
+}
+
+func (b *bench) signal(id string) chan struct{} {
+	if b.ended[id] == nil {
+		b.ended[id] = make(chan struct{})
+	}
+	return b.ended[id]
+}
+
+// submit creates an operation and gives a channel that closes when it leaves processing.
+func (b *bench) submit(text, settings string) (store.Operation, <-chan struct{}) {
+	b.Helper()
+	st, err := b.store.Stage(b.Context(), "o", strings.NewReader(text), 64<<20)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := b.store.Create(b.Context(), store.NewOperation{Owner: "o", Staged: st, Strategy: "recursive",
+		Settings: []byte(settings), SplitterVersion: chunk.Version})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.mu.Lock()
+	ended := b.signal(c.Operation.ID)
+	b.mu.Unlock()
+	b.wake.Wake(string(store.LaneOf(st.Bytes)))
+	return c.Operation, ended
+}
+
+func (b *bench) operation(id string) store.Operation {
+	b.Helper()
+	op, err := b.store.Operation(context.Background(), "o", id)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return op
+}
+
+// start runs a worker until the returned function is called.
+func (b *bench) start(cfg worker.Config) (w *worker.Worker, stop func()) {
+	b.Helper()
+	cfg.Store, cfg.Publish = b.store, b.publish
+	cfg.Woken = func(l store.Lane) <-chan struct{} { return b.wake.Woken(string(l)) }
+	w, err := worker.New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.Run(ctx); err != nil {
+			b.Error(err)
+		}
+	}()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		<-done
+	})
+	b.Cleanup(stop)
+	return w, stop
+}
+
+func prose(bytes int) string {
+	return strings.Repeat("Some words make a sentence. Others, 日本語 among them, follow it.\n\n", bytes/68+1)[:bytes]
+}
+
+func await(t testing.TB, what string, c <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s did not happen", what)
+	}
+}
+
+func TestRunsToTheEnd(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.start(worker.Config{})
+	for _, size := range []int{0, 10, 5000, 300 << 10, 700 << 10} {
+		text := strings.ToValidUTF8(prose(size), "x")
+		op, ended := b.submit(text, `{"chunk_size":700,"unit":"chars"}`)
+		await(t, "the end", ended)
+		got := b.operation(op.ID)
+		if got.Status != store.Completed || got.BytesDone != got.BytesTotal {
+			t.Fatalf("%d bytes: %+v", size, got)
+		}
+		plan, err := chunk.Parse(got.Strategy, got.Settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chunks, err := b.store.Chunks(t.Context(), "o", op.ID, 0, 1<<20, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := 0
+		for s := range plan.Splitter.Split(text) {
+			c := chunks[i]
+			if c.StartByte != int64(s.Start) || c.EndByte != int64(s.End) || c.Text != text[s.Start:s.End] {
+				t.Fatalf("chunk %d is [%d, %d), want %v", i, c.StartByte, c.EndByte, s)
+			}
+			if want := int64(len([]rune(text[:s.Start]))); i%97 == 0 && c.StartChar != want {
+				t.Fatalf("chunk %d starts at character %d, want %d", i, c.StartChar, want)
+			}
+			i++
+		}
+		if i != len(chunks) || int64(i) != got.Chunks {
+			t.Fatalf("%d chunks stored, %d counted, %d cut", len(chunks), got.Chunks, i)
+		}
+	}
+}
+
+func TestWhiteSpaceHasNoChunks(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.start(worker.Config{})
+	op, ended := b.submit(" \n\t ", `{}`)
+	await(t, "the end", ended)
+	if got := b.operation(op.ID); got.Status != store.Completed || got.Chunks != 0 || got.BytesDone != 4 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// gated is a strategy whose spans come one by one, each after a step was allowed.
+type gated struct {
+	step  chan struct{}
+	after int // spans before the first wait
+}
+
+func (g gated) Split(text string) iter.Seq[chunk.Span] {
+	return func(yield func(chunk.Span) bool) {
+		for i := range len(text) {
+			if i >= g.after {
+				<-g.step
+			}
+			if !yield(chunk.Span{Start: i, End: i + 1}) {
+				return
+			}
+		}
+	}
+}
+
+func parseAs(s chunk.Splitter) func(string, []byte) (chunk.Plan, error) {
+	return func(strategy string, settings []byte) (chunk.Plan, error) {
+		return chunk.Plan{Strategy: strategy, Settings: settings, Splitter: s}, nil
+	}
+}
+
+func TestStopHandsOverAndSuccessorGoesOn(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	g := gated{make(chan struct{}), 3}
+	_, stop := b.start(worker.Config{Parse: parseAs(g)})
+	text := strings.Repeat("abcdefgh", 500) // more than can be stepped through before the stop is seen
+	op, left := b.submit(text, `{}`)
+	stopped := make(chan struct{})
+	g.step <- struct{}{} // the fourth span has been asked for: the run is well on its way
+	go func() {
+		stop()
+		close(stopped)
+	}()
+	go func() {
+		for { // a span may be asked for before the run sees that it shall stop
+			select {
+			case g.step <- struct{}{}:
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	await(t, "hand-over", left)
+	await(t, "stop", stopped)
+	got := b.operation(op.ID)
+	if got.Status != store.Queued || got.Chunks == 0 {
+		t.Fatalf("after the stop: %+v", got)
+	}
+	b.mu.Lock()
+	ended := b.signal(op.ID)
+	b.mu.Unlock()
+	free := make(chan struct{})
+	close(free)
+	b.start(worker.Config{Parse: parseAs(gated{free, 0})})
+	await(t, "the end", ended)
+	got = b.operation(op.ID)
+	if got.Status != store.Completed || got.Chunks != 4000 || got.Attempt != 2 {
+		t.Errorf("in the end: %+v", got)
+	}
+}
+
+func TestCancelTakesEffectWithinABatch(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	g := gated{make(chan struct{}), 2}
+	b.start(worker.Config{Parse: parseAs(g), Lease: 30 * time.Millisecond})
+	op, ended := b.submit("abcdefgh", `{}`)
+	g.step <- struct{}{}
+	if _, _, err := b.store.Cancel(t.Context(), "o", op.ID); err != nil {
+		t.Fatal(err)
+	}
+	for done := false; !done; { // the wish arrives with a renewal; the next span acts on it
+		select {
+		case g.step <- struct{}{}:
+		case <-ended:
+			done = true
+		}
+		if b.operation(op.ID).Status == store.Completed {
+			t.Fatal("completed in spite of the cancel")
+		}
+	}
+	if got := b.operation(op.ID); got.Status != store.Cancelled {
+		t.Errorf("%+v", got)
+	}
+}
+
+type broken func(yield func(chunk.Span) bool)
+
+func (f broken) Split(string) iter.Seq[chunk.Span] { return iter.Seq[chunk.Span](f) }
+
+func TestPermanentErrorsEndAtOnceWithTheCause(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		parse func(string, []byte) (chunk.Plan, error)
+		code  string
+		words string
+	}{
+		"panic":    {parseAs(broken(func(func(chunk.Span) bool) { panic("secret detail") })), "internal", "log"},
+		"stuck":    {parseAs(broken(func(y func(chunk.Span) bool) { _ = y(chunk.Span{Start: 0, End: 2}) && y(chunk.Span{Start: 0, End: 2}) })), "splitter_failed", "recursive"},
+		"outside":  {parseAs(broken(func(y func(chunk.Span) bool) { y(chunk.Span{Start: 0, End: 99}) })), "splitter_failed", "recursive"},
+		"settings": {func(string, []byte) (chunk.Plan, error) { return chunk.Plan{}, errors.New("chunk_size: is odd") }, "invalid_settings", "chunk_size"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			w, _ := b.start(worker.Config{Parse: c.parse})
+			op, ended := b.submit("abcdefgh", `{}`)
+			await(t, "the end", ended)
+			got := b.operation(op.ID)
+			if got.Status != store.Failed || got.Attempt != 1 || got.Error.Code != c.code ||
+				!strings.Contains(got.Error.Detail, c.words) || strings.Contains(got.Error.Detail, "secret") {
+				t.Errorf("%+v, error %+v", got, got.Error)
+			}
+			if n := w.Stats().Failed; n != 1 {
+				t.Errorf("%d failures counted", n)
+			}
+		})
+	}
+}
+
+// TestLargeNeverBeforeSmall blocks every large slot and sees small ones run.
+func TestLargeNeverBeforeSmall(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	release := make(chan struct{})
+	slow := func(strategy string, settings []byte) (chunk.Plan, error) {
+		p, err := chunk.Parse(strategy, settings)
+		return chunk.Plan{Strategy: p.Strategy, Settings: p.Settings, Splitter: waiting{p.Splitter, release}}, err
+	}
+	w, _ := b.start(worker.Config{Parse: slow, LargeSlots: 2})
+	var larges []<-chan struct{}
+	for i := range 5 {
+		_, ended := b.submit(prose(400<<10+i), `{}`)
+		larges = append(larges, ended)
+	}
+	for i := range 20 {
+		_, ended := b.submit(strings.Repeat("x", i+1), `{}`)
+		await(t, "a small one's end", ended)
+	}
+	if n := w.Stats().Completed; n != 20 {
+		t.Errorf("%d completed, want the 20 small ones", n)
+	}
+	close(release)
+	for _, ended := range larges {
+		await(t, "a large one's end", ended)
+	}
+}
+
+type waiting struct {
+	chunk.Splitter
+	release chan struct{}
+}
+
+func (w waiting) Split(text string) iter.Seq[chunk.Span] {
+	if len(text) > store.SmallBytes {
+		<-w.release
+	}
+	return w.Splitter.Split(text)
+}
+
+// TestBytesInFlight: two large texts that together exceed the bound run one after the other; one that alone exceeds it
+// still runs.
+func TestBytesInFlight(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var mu sync.Mutex
+	running, most := 0, 0
+	count := func(strategy string, settings []byte) (chunk.Plan, error) {
+		p, err := chunk.Parse(strategy, settings)
+		return chunk.Plan{Strategy: p.Strategy, Settings: p.Settings, Splitter: counting{p.Splitter, func(d int) {
+			mu.Lock()
+			defer mu.Unlock()
+			running += d
+			most = max(most, running)
+		}}}, err
+	}
+	b.start(worker.Config{Parse: count, LargeSlots: 4, LargeBytes: 500 << 10})
+	var ends []<-chan struct{}
+	for i := range 4 {
+		_, ended := b.submit(prose(300<<10+i), `{}`)
+		ends = append(ends, ended)
+	}
+	_, ended := b.submit(prose(900<<10), `{}`)
+	for _, e := range append(ends, ended) {
+		await(t, "an end", e)
+	}
+	if most != 1 {
+		t.Errorf("%d texts in flight at once, want 1", most)
+	}
+}
+
+type counting struct {
+	chunk.Splitter
+	add func(int)
+}
+
+func (c counting) Split(text string) iter.Seq[chunk.Span] {
+	return func(yield func(chunk.Span) bool) {
+		c.add(1)
+		defer c.add(-1)
+		c.Splitter.Split(text)(yield)
+	}
+}
+
+// TestTakesOverFromADeadWorker: a lease nobody renews is swept, and the work goes on from the last batch.
+func TestTakesOverFromADeadWorker(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	text := prose(4000)
+	op, left := b.submit(text, `{"chunk_size":100}`)
+	runs, _, err := b.store.Claim(t.Context(), store.Claim{Worker: "dead", Lane: store.Small, Slots: 1, Bytes: 1 << 30,
+		SplitterVersion: chunk.Version, Lease: time.Millisecond})
+	if err != nil || len(runs) != 1 {
+		t.Fatal(len(runs), err)
+	}
+	plan, _ := chunk.Parse("recursive", []byte(`{"chunk_size":100}`))
+	for s := range plan.Splitter.Split(text) {
+		ev, err := runs[0].Commit(t.Context(), store.Batch{Chunks: []store.Chunk{{StartByte: int64(s.Start), EndByte: int64(s.End),
+			StartChar: 0, EndChar: int64(chunk.Chars(text[:s.End]))}}, BytesDone: int64(s.End)})
+		if err != nil || ev.Event.Type != event.Batch {
+			t.Fatal(err)
+		}
+		break
+	}
+	b.start(worker.Config{Poll: 20 * time.Millisecond})
+	await(t, "the sweep", left)
+	b.mu.Lock()
+	ended := b.signal(op.ID)
+	done := b.operation(op.ID).Status.Final()
+	b.mu.Unlock()
+	if !done {
+		await(t, "the end", ended)
+	}
+	got := b.operation(op.ID)
+	if got.Status != store.Completed || got.Attempt != 2 {
+		t.Errorf("%+v", got)
+	}
+	if _, err := runs[0].HandOver(t.Context()); !errors.Is(err, store.ErrFenced) {
+		t.Errorf("the dead one's write: %v", err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	if _, err := worker.New(worker.Config{}); err == nil {
+		t.Error("a worker without a store was made")
+	}
+}
