@@ -227,6 +227,9 @@ var dialects = map[string]string{
 
 func unknownField(name string, fields []field, strategy string) *ParamError {
 	e := &ParamError{Param: clip(name), Problem: "is not a setting of " + strategy, Code: CodeUnknownField}
+	if name == "" {
+		e.Param, e.Problem = configParam, `"" is not a setting of `+strategy
+	}
 	var known []string
 	for _, f := range fields {
 		known = append(known, f.name)
@@ -237,7 +240,7 @@ func unknownField(name string, fields []field, strategy string) *ParamError {
 	} else if near := nearest(folded, known); near != "" {
 		e.Suggestion = fmt.Sprintf("use %q", near)
 	} else {
-		e.Suggestion = "the settings are " + list(known)
+		e.Suggestion = "the settings are " + list(known, "and")
 	}
 	return e
 }
@@ -248,11 +251,11 @@ func unknownUnit(unit string) *ParamError {
 	switch folded := snake(unit); folded {
 	case "tokens", "token", "words", "word":
 		e.Problem = quote(unit) + " is not available in this version"
-		e.Suggestion = "use " + list(units)
+		e.Suggestion = "use " + list(units, "or")
 	case "characters", "character", "runes", "codepoints", "code_points":
 		e.Suggestion = `use "chars"`
 	default:
-		e.Suggestion = "use " + list(units)
+		e.Suggestion = "use " + list(units, "or")
 		if near := nearest(folded, units); near != "" {
 			e.Suggestion = fmt.Sprintf("use %q", near)
 		}
@@ -322,10 +325,10 @@ func clip(s string) string {
 
 func quote(s string) string { return strconv.Quote(clip(s)) }
 
-func list(names []string) string {
-	last := len(names) - 1
-	if last == 0 {
+func list(names []string, last string) string {
+	n := len(names) - 1
+	if n == 0 {
 		return names[0]
 	}
-	return strings.Join(names[:last], ", ") + " or " + names[last]
+	return strings.Join(names[:n], ", ") + " " + last + " " + names[n]
 }

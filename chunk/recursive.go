@@ -108,6 +108,14 @@ const (
 func lastSoft(text string, lo, hi int, anyLevel bool) int {
 	clause, space := 0, 0
 	for i := hi; i > lo; {
+		if i-lo >= 8 {
+			// Skip what is neither white space nor beyond ASCII: bytes of 0x21 to 0x7F. Some 0x21 may stop it too.
+			w := load8(text, i-8)
+			skip := bits.LeadingZeros64((w|(w-0x21*lows))&highs) / 8
+			if i -= skip; skip == 8 {
+				continue
+			}
+		}
 		b := text[i-1]
 		found, prev := levelNone, i-1
 		switch {

@@ -58,7 +58,7 @@ func unknownStrategy(name string) *ParamError {
 	}
 	e := &ParamError{
 		Param: "strategy", Code: CodeUnknownStrategy,
-		Problem: quote(name) + " is not a strategy", Suggestion: "use " + list(names),
+		Problem: quote(name) + " is not a strategy", Suggestion: "use " + list(names, "or"),
 	}
 	folded := snake(name)
 	if slices.Contains(planned, folded) {
