@@ -1,0 +1,160 @@
+// Package api is the HTTP side of the service: routes, problem+json, and the OpenAPI document that describes them.
+//
+// Every error answer is a Problem, made in one place (problemOf). Every check that does not depend on the route is in
+// ServeHTTP. Bodies of documents are streamed to the store and never held in memory, except JSON, where the text is a
+// string; those are bounded together.
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"chunkstream/auth"
+	"chunkstream/event"
+	"chunkstream/live"
+	"chunkstream/store"
+)
+
+// The limits of one request.
+const (
+	MaxText    = 64 << 20 // bytes of a document's text, and of a JSON body
+	MaxPreview = 1 << 20  // bytes of a preview's text
+
+	maxEnvelope  = 1 << 20   // bytes that multipart may add around the text
+	jsonInFlight = 256 << 20 // bytes of JSON bodies above jsonFree that may be in memory at once
+	jsonFree     = 1 << 20   // bytes of a JSON body that are not counted
+	maxWait      = 60 * time.Second
+)
+
+// Readiness is what /readyz tells.
+type Readiness struct {
+	OK       bool     // it can do its work; false is 503
+	Degraded bool     // it can, but slower or with less
+	Reasons  []string // in words, when not OK or degraded
+}
+
+// Config is what an API stands on. Every field is needed unless it says otherwise.
+type Config struct {
+	Store   *store.Store
+	Hub     *live.Hub
+	Wake    func(store.Lane)  // tells the workers of a lane that there is work; must not block
+	Publish func(event.Owned) // brings an event to those who watch; must not block
+	Gate    *auth.Gate
+	// Loopback is true when only this machine can reach the listener. With an open gate, requests for any other host
+	// name are then refused, as they come from a page that a browser was led to (DNS rebinding).
+	Loopback bool
+	Version  string // of the program, shown in the OpenAPI document
+	Metrics  *prometheus.Registry
+	Ready    func(context.Context) Readiness
+	Log      *slog.Logger
+	// Sample gives the id of an operation that the front page links to, or "" while there is none. Optional.
+	Sample func() string
+}
+
+// API is the handler. Make one with New; it may serve any number of requests at once.
+type API struct {
+	cfg     Config
+	mux     *http.ServeMux
+	huma    huma.API
+	origin  *http.CrossOriginProtection
+	metrics *metrics
+	routes  []string // every pattern served, in order of registration
+
+	settings  settingTypes
+	previews  *semaphore.Weighted // slots
+	json      *semaphore.Weighted // bytes
+	bodyGrace time.Duration
+
+	drain     sync.Once
+	draining  chan struct{}
+	openAPI   page
+	documents docsAssets
+}
+
+// New builds the handler. It registers its metrics with cfg.Metrics, and it makes huma's package-wide error
+// constructors answer with Problem, which is the only way huma has; it starts nothing.
+func New(cfg Config) (*API, error) {
+	for name, missing := range map[string]bool{
+		"Store": cfg.Store == nil, "Hub": cfg.Hub == nil, "Wake": cfg.Wake == nil, "Publish": cfg.Publish == nil,
+		"Gate": cfg.Gate == nil, "Metrics": cfg.Metrics == nil, "Ready": cfg.Ready == nil, "Log": cfg.Log == nil,
+	} {
+		if missing {
+			return nil, fmt.Errorf("api: Config.%s is missing", name)
+		}
+	}
+	if cfg.Sample == nil {
+		cfg.Sample = func() string { return "" }
+	}
+	a := &API{
+		cfg:       cfg,
+		mux:       http.NewServeMux(),
+		origin:    http.NewCrossOriginProtection(),
+		previews:  semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
+		json:      semaphore.NewWeighted(jsonInFlight),
+		bodyGrace: bodyGrace,
+		draining:  make(chan struct{}),
+	}
+	var err error
+	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
+		return nil, err
+	}
+	if a.settings, err = newSettingTypes(); err != nil {
+		return nil, err
+	}
+	if a.documents, err = newDocsAssets(); err != nil {
+		return nil, err
+	}
+	adoptHumaErrors()
+	a.huma = humago.New(patterns{a}, humaConfig(cfg.Version))
+	a.register()
+	if a.openAPI, err = a.renderOpenAPI(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// adoptHumaErrors makes huma build its errors with humaProblem. huma keeps these constructors in package variables.
+var adoptHumaErrors = sync.OnceFunc(func() {
+	huma.NewErrorWithContext = humaProblem
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+		return humaProblem(nil, status, msg, errs...)
+	}
+})
+
+// patterns is the mux as huma sees it: what it registers is written down with the rest.
+type patterns struct{ *API }
+
+func (p patterns) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request)) {
+	p.routes = append(p.routes, pattern)
+	p.mux.HandleFunc(pattern, h)
+}
+
+// Routes gives every pattern that is served, as "METHOD /path".
+func (a *API) Routes() []string { return append([]string(nil), a.routes...) }
+
+// Drain ends all waiting: requests with wait answer at once with the state as it is, now and from now on. Call it
+// before http.Server.Shutdown, which waits for them. Streams are ended by live.Hub.Stop.
+func (a *API) Drain() { a.drain.Do(func() { close(a.draining) }) }
+
+// Server gives a server for the handler with the limits that a public listener needs: 5 s for a request's headers and
+// 16 KiB of them, 60 s for an idle connection. Bodies and streams bound themselves, so there is no ReadTimeout and no
+// WriteTimeout here.
+func Server(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}

@@ -1,0 +1,94 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// A body must keep coming: bodyGrace after it was first asked for, plus a second for every bodyRate bytes received.
+const (
+	bodyGrace = 10 * time.Second
+	bodyRate  = 16 << 10 // bytes a second
+)
+
+// bodyError is what can go wrong while a body arrives.
+type bodyError struct {
+	cause error
+	limit int64 // set when the body is longer than that
+}
+
+func (e *bodyError) Error() string {
+	if e.limit > 0 {
+		return "body is longer than " + size(e.limit)
+	}
+	return "read body: " + e.cause.Error()
+}
+
+func (e *bodyError) Unwrap() error { return e.cause }
+
+func (e *bodyError) problem() *Problem {
+	switch {
+	case e.limit > 0:
+		return problem("too_large", "", "the body is longer than %s", size(e.limit))
+	case errors.Is(e.cause, os.ErrDeadlineExceeded):
+		return problem("request_timeout", "", "the body must arrive at %d bytes a second after the first %d seconds",
+			bodyRate, int(bodyGrace.Seconds()))
+	}
+	p := problem("invalid_request", "", "the body ended before it was complete")
+	p.header = http.Header{"Connection": {"close"}}
+	return p
+}
+
+// body reads a request's body, bounded in size and in time.
+type body struct {
+	r        io.Reader
+	conn     *http.ResponseController
+	limit    int64 // bytes that may come
+	n        int64 // bytes that came
+	started  time.Time
+	extended time.Time // when the deadline was last moved
+	grace    time.Duration
+}
+
+// newBody guards r's body. A Content-Length beyond limit is refused before anything is read. close must be called when
+// the body has been read, so that its deadline does not outlive it.
+func (a *API) newBody(w http.ResponseWriter, r *http.Request, limit int64) (*body, error) {
+	if r.ContentLength > limit {
+		return nil, &bodyError{limit: limit}
+	}
+	return &body{r: r.Body, conn: http.NewResponseController(w), limit: limit, grace: a.bodyGrace}, nil
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	now := time.Now()
+	if b.started.IsZero() {
+		b.started = now
+	}
+	if now.Sub(b.extended) > b.grace/20 {
+		b.extended = now
+		deadline := b.started.Add(b.grace + time.Duration(b.n)*time.Second/bodyRate)
+		if err := b.conn.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return 0, &bodyError{cause: err}
+		}
+	}
+	n, err := b.r.Read(p)
+	b.n += int64(n)
+	if b.n > b.limit {
+		return 0, &bodyError{limit: b.limit}
+	}
+	if err != nil && err != io.EOF {
+		err = &bodyError{cause: err}
+	}
+	return n, err
+}
+
+// close takes the deadline away: the server watches the connection for the client's going away while the answer is
+// made, and would take a passed deadline for just that.
+func (b *body) close() {
+	if !b.extended.IsZero() {
+		_ = b.conn.SetReadDeadline(time.Time{}) // a closed connection has no deadline either
+	}
+}

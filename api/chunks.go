@@ -1,0 +1,179 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"chunkstream/chunk"
+	"chunkstream/store"
+)
+
+// Chunk is one chunk as clients see it. Offsets are half-open and refer to the document's text.
+type Chunk struct {
+	ID        string  `json:"id" doc:"A hash of text, config and place: the same on every run" example:"chk_ab2c…"`
+	Index     int64   `json:"index" doc:"From 0"`
+	Text      *string `json:"text,omitempty" doc:"text[start_byte:end_byte], verbatim; absent with text=false"`
+	StartByte int64   `json:"start_byte"`
+	EndByte   int64   `json:"end_byte"`
+	StartChar int64   `json:"start_char" doc:"In code points"`
+	EndChar   int64   `json:"end_char"`
+	CharCount int64   `json:"char_count"`
+	Strategy  string  `json:"strategy"`
+}
+
+// ChunkPage is one page of an operation's chunks.
+type ChunkPage struct {
+	Data            []Chunk `json:"data"`
+	HasMore         bool    `json:"has_more" doc:"More chunks are stored already"`
+	NextCursor      string  `json:"next_cursor" doc:"Empty on the last page"`
+	OperationStatus string  `json:"operation_status" doc:"completed: these are all; otherwise more may come"`
+}
+
+// How many chunks a page has.
+const (
+	defaultChunks = 100
+	maxChunks     = 1000
+)
+
+func viewOfChunk(sha256, strategy string, settings []byte, c store.Chunk, text bool) Chunk {
+	v := Chunk{
+		ID:    chunk.ID(sha256, strategy, settings, chunk.Span{Start: int(c.StartByte), End: int(c.EndByte)}),
+		Index: c.Index, StartByte: c.StartByte, EndByte: c.EndByte, StartChar: c.StartChar, EndChar: c.EndChar,
+		CharCount: c.EndChar - c.StartChar, Strategy: strategy,
+	}
+	if text {
+		v.Text = &c.Text
+	}
+	return v
+}
+
+// chunks is GET /v1/operations/{id}/chunks, a page of JSON or all of them as NDJSON.
+func (a *API) chunks(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query() // checked by the route
+	lines := wantsLines(r)
+	limit, from, text := defaultChunks, int64(0), true
+	var err error
+	if lines {
+		limit = 0 // no end
+	}
+	if query.Has("limit") {
+		if limit, err = atoi("limit", query.Get("limit"), 1, maxChunks); err != nil {
+			return err
+		}
+	}
+	if query.Has("text") {
+		switch query.Get("text") {
+		case "true":
+		case "false":
+			text = false
+		default:
+			return problem("invalid_value", "text", "text must be true or false")
+		}
+	}
+	// The state is read before the chunks: when it says completed, all of them are there.
+	op, err := a.operation(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if query.Has("cursor") {
+		if from, err = openChunkCursor(op, query.Get("cursor")); err != nil {
+			return err
+		}
+	}
+	w.Header()["Chunkstream-Operation-Status"] = []string{string(op.Status)}
+	w.Header()["Vary"] = []string{"Accept"}
+	if lines {
+		return a.chunkLines(w, r, op, from, limit, text)
+	}
+	stored, err := a.cfg.Store.Chunks(r.Context(), op.Owner, op.ID, from, limit+1, text)
+	if err != nil {
+		return orNotFound(err, noOperation)
+	}
+	page := ChunkPage{Data: make([]Chunk, 0, len(stored)), OperationStatus: string(op.Status)}
+	if len(stored) > limit {
+		page.HasMore, page.NextCursor = true, chunkCursor(op, stored[limit].Index)
+		stored = stored[:limit]
+	}
+	for _, c := range stored {
+		page.Data = append(page.Data, viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, c, text))
+	}
+	writeJSON(w, http.StatusOK, page)
+	return nil
+}
+
+// chunkLines streams what is stored, page by page; limit 0 is all. When a page cannot be read the connection is cut,
+// so that a part is never taken for the whole.
+func (a *API) chunkLines(w http.ResponseWriter, r *http.Request, op store.Operation, from int64, limit int, text bool) error {
+	const pageSize = 256
+	for left := limit; ; {
+		want := pageSize
+		if limit > 0 {
+			want = min(want, left)
+		}
+		stored, err := a.cfg.Store.Chunks(r.Context(), op.Owner, op.ID, from, want, text)
+		if err != nil {
+			return orNotFound(err, noOperation)
+		}
+		if w.Header().Get("Content-Type") == "" {
+			w.Header().Set("Content-Type", linesType)
+			w.WriteHeader(http.StatusOK)
+		}
+		for _, c := range stored {
+			line, err := encode(viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, c, text))
+			if err != nil {
+				return err
+			}
+			if _, err := w.Write(line); err != nil {
+				return nil // the client has gone
+			}
+			from = c.Index + 1
+		}
+		if left -= len(stored); len(stored) < want || left == 0 {
+			return nil
+		}
+	}
+}
+
+const linesType = "application/x-ndjson"
+
+// wantsLines decides by Accept between JSON, which wins when both will do equally, and NDJSON.
+func wantsLines(r *http.Request) bool {
+	accept := strings.Join(r.Header["Accept"], ",")
+	if accept == "" {
+		return false
+	}
+	jsonQ, linesQ := -1.0, -1.0
+	for part := range strings.SplitSeq(accept, ",") {
+		media, params, _ := strings.Cut(part, ";")
+		q := 1.0
+		for param := range strings.SplitSeq(params, ";") {
+			if v, ok := strings.CutPrefix(strings.TrimSpace(param), "q="); ok {
+				if f, err := strconv.ParseFloat(v, 64); err == nil {
+					q = f
+				}
+			}
+		}
+		switch strings.ToLower(strings.TrimSpace(media)) {
+		case "application/json", "application/*", "*/*":
+			jsonQ = max(jsonQ, q)
+		case linesType, "application/jsonl", "application/ndjson":
+			linesQ = max(linesQ, q)
+		}
+	}
+	return linesQ > 0 && linesQ > jsonQ
+}
+
+func chunkCursor(op store.Operation, index int64) string {
+	return cursor("chunks", op.ID+" "+strconv.FormatInt(index, 10))
+}
+
+func openChunkCursor(op store.Operation, c string) (int64, error) {
+	place, ok := openCursor("chunks", c)
+	index, found := strings.CutPrefix(place, op.ID+" ")
+	from, err := strconv.ParseInt(index, 10, 64)
+	if !ok || !found || err != nil || from < 0 {
+		return 0, badCursor()
+	}
+	return from, nil
+}

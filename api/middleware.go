@@ -1,0 +1,301 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// call is what one request carries besides itself.
+type call struct {
+	id    string
+	owner string
+}
+
+type callKey struct{}
+
+func requestID(ctx context.Context) string {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		return c.id
+	}
+	return ""
+}
+
+// owner is whom the request speaks for. A request that did not pass the gate has no owner and never gets here.
+func owner(ctx context.Context) string {
+	return ctx.Value(callKey{}).(*call).owner
+}
+
+// recorder sees the status of an answer, and turns the mux's own plain-text refusals into problems.
+type recorder struct {
+	http.ResponseWriter
+	req      *http.Request
+	status   int
+	replaced bool // the handler's body is not wanted: a problem has been written instead
+	streams  bool // the handler bounds its writes itself
+	extended time.Time
+}
+
+// A client that takes nothing of an answer for writeGrace is cut off.
+const writeGrace = 30 * time.Second
+
+// extend moves the deadline of writes. Every answer sets one, as that of the answer before stays on the connection.
+func (rec *recorder) extend() {
+	if rec.streams {
+		return
+	}
+	if now := time.Now(); now.Sub(rec.extended) > writeGrace/20 {
+		rec.extended = now
+		// What has no deadline has no network either, and a closed connection shows at the write.
+		_ = http.NewResponseController(rec.ResponseWriter).SetWriteDeadline(now.Add(writeGrace))
+	}
+}
+
+// WriteHeader begins the answer.
+func (rec *recorder) WriteHeader(status int) {
+	rec.extend()
+	if rec.status != 0 {
+		rec.ResponseWriter.WriteHeader(status) // net/http logs the mistake
+		return
+	}
+	if rec.req.Pattern == "" && status >= 400 && rec.Header().Get("Content-Type") != problemType {
+		rec.replaced = true
+		p := problem("not_found", "", "there is no such page: /docs lists what there is")
+		if status == http.StatusMethodNotAllowed {
+			p = problem("method_not_allowed", "", "%s is not allowed here, but %s", clip(rec.req.Method), rec.Header().Get("Allow"))
+		}
+		p.RequestID = requestID(rec.req.Context())
+		rec.status = p.Status
+		writeProblem(rec.ResponseWriter, p)
+		return
+	}
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		rec.status = status
+	}
+	rec.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends a piece of the answer.
+func (rec *recorder) Write(p []byte) (int, error) {
+	if rec.replaced {
+		return len(p), nil
+	}
+	if rec.status == 0 {
+		rec.WriteHeader(http.StatusOK)
+	}
+	rec.extend()
+	return rec.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController reach deadlines.
+func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
+
+// Flush sends what is buffered.
+func (rec *recorder) Flush() {
+	if rec.status == 0 {
+		rec.WriteHeader(http.StatusOK)
+	}
+	_ = http.NewResponseController(rec.ResponseWriter).Flush() // a gone client shows at the next write
+}
+
+// Hijack gives the connection away, as a WebSocket handshake needs it.
+func (rec *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buf, err := http.NewResponseController(rec.ResponseWriter).Hijack()
+	if err == nil {
+		rec.status = http.StatusSwitchingProtocols
+	}
+	return conn, buf, err
+}
+
+// ServeHTTP answers every request there is: each check of a request that does not depend on its route is here, in the
+// order in which they happen.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	c := &call{id: requestIDOf(r)}
+	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	rec := &recorder{ResponseWriter: w, req: r}
+	h := w.Header()
+	h["X-Request-Id"] = []string{c.id}
+	secure(h)
+	defer func() {
+		thrown := recover()
+		if thrown != nil && thrown != http.ErrAbortHandler {
+			a.cfg.Log.LogAttrs(r.Context(), slog.LevelError, "panic", slog.String("request_id", c.id),
+				slog.String("route", r.Pattern), slog.Any("panic", thrown), slog.String("stack", string(debug.Stack())))
+			if rec.status == 0 {
+				p := problem("internal", "", "the log has the cause under this request id")
+				p.RequestID = c.id
+				writeProblem(rec, p)
+				thrown = nil
+			} else {
+				thrown = http.ErrAbortHandler // the answer has begun; it must not look complete
+			}
+		}
+		a.metrics.observe(r, rec.status, time.Since(started))
+		if thrown != nil {
+			panic(thrown)
+		}
+	}()
+	if err := a.admit(r, c); err != nil {
+		a.fail(rec, r, err)
+		return
+	}
+	a.mux.ServeHTTP(rec, r)
+}
+
+// admit refuses what no route may see.
+func (a *API) admit(r *http.Request, c *call) error {
+	if a.cfg.Loopback && !a.cfg.Gate.Keyed() && !loopbackHost(r.Host) {
+		// A name that an attacker points to 127.0.0.1 would make this server part of the attacker's site.
+		return problem("host_not_allowed", "Host", "without a key this server answers to localhost, 127.0.0.0/8 and [::1] alone")
+	}
+	if err := a.origin.Check(r); err != nil {
+		return problem("cross_origin", "Origin", "a page of another origin may not change anything here")
+	}
+	if !public(r.URL.Path) {
+		who, err := a.cfg.Gate.Authenticate(r)
+		if err != nil {
+			return err
+		}
+		c.owner = who.Owner
+	}
+	// The mux would redirect a path with empty, . or .. segments to what they lead to; here they are just not found.
+	if p := r.URL.EscapedPath(); strings.Contains(p, "//") || strings.Contains(p, "/.") {
+		return problem("not_found", "", "there is no such page: /docs lists what there is")
+	}
+	return nil
+}
+
+// public says which paths need no key: nothing that shows or changes anyone's data.
+func public(path string) bool {
+	switch path {
+	case "/", "/healthz", "/readyz", "/openapi.json", "/docs":
+		return true
+	}
+	return strings.HasPrefix(path, "/docs/")
+}
+
+// loopbackHost reports whether a Host header names this machine itself.
+func loopbackHost(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback() && ip.Zone() == ""
+}
+
+// sameOrigin checks the Origin of a WebSocket handshake, which no browser keeps to its own origin by itself
+// (RFC 6455, section 10.2). No Origin at all means that it is not a browser.
+func sameOrigin(r *http.Request) error {
+	switch origins := r.Header["Origin"]; len(origins) {
+	case 0:
+		return nil
+	case 1:
+		scheme, host, ok := strings.Cut(origins[0], "://")
+		if ok && (scheme == "http" || scheme == "https") && host != "" && strings.EqualFold(host, r.Host) {
+			return nil
+		}
+	}
+	return problem("cross_origin", "Origin", "a page of another origin may not open a socket here")
+}
+
+// The headers that every answer has. Pages with more freedom say so themselves.
+var (
+	noSniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
+)
+
+func secure(h http.Header) {
+	h["X-Content-Type-Options"] = noSniff
+	h["Referrer-Policy"] = noReferrer
+	h["Content-Security-Policy"] = noContent
+}
+
+// requestIDOf takes the client's X-Request-Id if it is 1 to 128 letters, digits and -_.: characters, and makes one
+// otherwise, so that nobody writes lines into the log.
+func requestIDOf(r *http.Request) string {
+	if ids := r.Header["X-Request-Id"]; len(ids) == 1 && wellFormed(ids[0], 128, "-_.:") {
+		return ids[0]
+	}
+	return "req_" + rand.Text()
+}
+
+// wellFormed reports whether s is 1 to limit letters, digits and characters of more.
+func wellFormed(s string, limit int, more string) bool {
+	if s == "" || len(s) > limit {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && strings.IndexByte(more, c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// clip shortens what a client sent to what an answer or a log line may repeat.
+func clip(s string) string {
+	const most = 64
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	n := 0
+	for i := range s {
+		if n++; n > most {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
+
+// metrics counts requests by route pattern, never by path.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "chunkstream_http_requests_total", Help: "HTTP requests by route pattern and status.",
+		}, []string{"route", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "chunkstream_http_request_duration_seconds",
+			Help:    "Time to answer, by route pattern; streams and requests with wait included.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 30},
+		}, []string{"route"}),
+	}
+	for _, c := range []prometheus.Collector{m.requests, m.seconds} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("api: register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) observe(r *http.Request, status int, took time.Duration) {
+	route := r.Pattern
+	if route == "" {
+		route = "none"
+	}
+	if status == 0 {
+		status = http.StatusOK
+	}
+	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}

@@ -1,0 +1,112 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"time"
+
+	"chunkstream/chunk"
+	"chunkstream/extract"
+	"chunkstream/store"
+)
+
+// Preview is the answer to POST /v1/preview. Nothing of it is stored.
+type Preview struct {
+	Data       []Chunk `json:"data"`
+	HasMore    bool    `json:"has_more" doc:"The text has more chunks than were asked for"`
+	Strategy   string  `json:"strategy"`
+	Config     object  `json:"config" doc:"The settings, with the defaults filled in"`
+	BytesTotal int64   `json:"bytes_total"`
+	CharsTotal int64   `json:"chars_total"`
+}
+
+// previewTime bounds the cutting of a preview, its wait for a free processor included.
+const previewTime = 2 * time.Second
+
+func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
+	query, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	var text []byte
+	in, err := a.receive(w, r, query, envelope{
+		fields: []string{"strategy", "limit"}, maxText: MaxPreview, maxJSON: 6*MaxPreview + 64<<10, // all of it may be \u0041
+	}, func(from io.Reader) error {
+		var buf bytes.Buffer
+		if n := r.ContentLength; n > 0 && n <= MaxPreview {
+			buf.Grow(int(n) + bytes.MinRead)
+		}
+		n, err := buf.ReadFrom(io.LimitReader(extract.NewText(from), MaxPreview+1))
+		if n > MaxPreview {
+			return problem("too_large", "text", "a preview takes %s of text; submit an operation for more", size(MaxPreview))
+		}
+		text = buf.Bytes()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if len(text) == 0 {
+		return problem("empty_document", "text", "there is no text: send it as the body, or see /docs for other ways")
+	}
+	limit := defaultChunks
+	if in.limit != "" {
+		if limit, err = atoi("limit", in.limit, 1, maxChunks); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
+	defer cancel()
+	if a.previews.Acquire(ctx, 1) != nil {
+		if r.Context().Err() != nil {
+			return r.Context().Err()
+		}
+		return problem("busy", "", "too many previews at once")
+	}
+	defer a.previews.Release(1)
+	p, err := cut(ctx, in.plan, string(text), limit)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, p)
+	return nil
+}
+
+// cut gives the first limit chunks of text. A strategy is pulled chunk by chunk, so ctx is looked at between two of
+// them; each pull examines a bounded stretch of text.
+func cut(ctx context.Context, plan chunk.Plan, text string, limit int) (Preview, error) {
+	sum := sha256.Sum256([]byte(text))
+	hash := hex.EncodeToString(sum[:])
+	p := Preview{
+		Data: []Chunk{}, Strategy: plan.Strategy, Config: object(plan.Settings), BytesTotal: int64(len(text)),
+		CharsTotal: int64(chunk.Chars(text)),
+	}
+	var last store.Chunk
+	for span, err := range chunk.Guard(plan.Strategy, plan.Splitter, text) {
+		if err != nil {
+			return p, err
+		}
+		if ctx.Err() != nil {
+			if ctx.Err() == context.Canceled {
+				return p, ctx.Err()
+			}
+			return p, problem("preview_timeout", "", "the preview took longer than %s; submit an operation", previewTime)
+		}
+		if len(p.Data) == limit {
+			p.HasMore = true
+			break
+		}
+		// Starts only grow, so counting from the last start counts every character about once.
+		start := last.StartChar + int64(chunk.Chars(text[last.StartByte:span.Start]))
+		last = store.Chunk{
+			Index: int64(len(p.Data)), StartByte: int64(span.Start), EndByte: int64(span.End), StartChar: start,
+			EndChar: start + int64(chunk.Chars(text[span.Start:span.End])), Text: text[span.Start:span.End],
+		}
+		p.Data = append(p.Data, viewOfChunk(hash, plan.Strategy, plan.Settings, last, true))
+	}
+	return p, nil
+}

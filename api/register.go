@@ -1,0 +1,424 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"chunkstream/chunk"
+	"chunkstream/event"
+)
+
+// handler answers a request, or returns an error and has written nothing; if it has written something, the error cuts
+// the connection.
+type handler func(w http.ResponseWriter, r *http.Request) error
+
+// register declares every route there is, each with its description.
+func (a *API) register() {
+	a.huma.UseMiddleware(func(ctx huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(ctx)
+		if err := checkQuery(r, queryNames(ctx.Operation())); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		next(ctx)
+	})
+
+	a.plain(submitOperation(a), a.submit)
+	typed(a, huma.Operation{
+		Method: "GET", Path: "/v1/operations", OperationID: "listOperations", Tags: operationsTag,
+		Summary: "List operations, newest first",
+	}, a.listOperations)
+	typed(a, huma.Operation{
+		Method: "GET", Path: "/v1/operations/{id}", OperationID: "getOperation", Tags: operationsTag,
+		Summary: "Get an operation's state",
+	}, a.getOperation)
+	typed(a, huma.Operation{
+		Method: "POST", Path: "/v1/operations/{id}/cancel", OperationID: "cancelOperation", Tags: operationsTag,
+		Summary: "Cancel an operation",
+		Description: "A queued operation is cancelled at once; a processing one when its worker notices, within one batch: " +
+			"until then cancel_requested is true. An operation that has ended is returned as it is.",
+	}, a.cancelOperation)
+	a.plain(huma.Operation{
+		Method: "POST", Path: "/v1/operations/{id}/retry", OperationID: "retryOperation", Tags: operationsTag,
+		Summary:     "Run an ended operation again, as a new operation",
+		Description: "The new operation has the same document and config, and names the old one in retry_of.",
+		Parameters:  []*huma.Param{operationID, idempotencyHeader, waitQuery},
+		Responses:   a.accepted(),
+	}, a.retryOperation)
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/v1/operations/{id}/chunks", OperationID: "listChunks", Tags: operationsTag,
+		Summary: "Read an operation's chunks",
+		Description: "A page of JSON or, with Accept: application/x-ndjson, one chunk a line up to the end of what is stored. " +
+			"Chunks are there as soon as they are stored; Chunkstream-Operation-Status says whether more may come.",
+		Parameters: []*huma.Param{
+			operationID,
+			inQuery("limit", whole(1, maxChunks, 0), "How many at most: 100 as JSON, all as NDJSON when left out"),
+			inQuery("cursor", str(), "next_cursor of the page before"),
+			inQuery("text", &huma.Schema{Type: huma.TypeBoolean, Default: true}, "false leaves the texts out"),
+		},
+		Responses: a.responses(http.StatusOK, "The chunks, by index", map[string]*huma.Schema{
+			"application/json": schemaOf[ChunkPage](a), linesType: schemaOf[Chunk](a),
+		}),
+	}, a.chunks)
+	a.plain(a.streamOperation("/v1/operations/{id}/events", "streamOperationEvents", "An operation's events", false),
+		a.stream(false, a.operationEvents))
+	a.plain(a.streamOperation("/v1/operations/{id}/ws", "streamOperationSocket", "An operation's events", true),
+		a.stream(true, a.operationSocket))
+	a.plain(a.streamOperation("/v1/events", "streamEvents", "The events of all my operations", false),
+		a.stream(false, a.allEvents))
+	a.plain(a.streamOperation("/v1/ws", "streamSocket", "The events of all my operations", true),
+		a.stream(true, a.allSocket))
+
+	typed(a, huma.Operation{
+		Method: "GET", Path: "/v1/documents/{id}", OperationID: "getDocument", Tags: documentsTag,
+		Summary: "Get a document's facts",
+	}, a.getDocument)
+	typed(a, huma.Operation{
+		Method: "DELETE", Path: "/v1/documents/{id}", OperationID: "deleteDocument", Tags: documentsTag,
+		Summary: "Delete a document, its operations and their chunks",
+	}, a.deleteDocument)
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/v1/documents/{id}/text", OperationID: "getDocumentText", Tags: documentsTag,
+		Summary:    "Read a document's text",
+		Parameters: []*huma.Param{documentID},
+		Responses: a.responses(http.StatusOK, "The exact bytes that all offsets refer to",
+			map[string]*huma.Schema{"text/plain": str()}),
+	}, a.documentText)
+
+	a.plain(previewOperation(a), a.preview)
+	typed(a, huma.Operation{
+		Method: "GET", Path: "/v1/strategies", OperationID: "listStrategies", Tags: chunkingTag,
+		Summary: "List the strategies with the JSON Schema of their config",
+	}, a.strategies)
+
+	typed(a, huma.Operation{
+		Method: "GET", Path: "/healthz", OperationID: "health", Tags: serviceTag, Security: noKey,
+		Summary: "Does the process answer?",
+	}, a.healthz)
+	typed(a, huma.Operation{
+		Method: "GET", Path: "/readyz", OperationID: "ready", Tags: serviceTag, Security: noKey,
+		Summary:     "Can it do its work?",
+		Description: "200 with status ready or degraded, 503 with status unavailable; reasons says why.",
+	}, a.readyz)
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/metrics", OperationID: "metrics", Tags: serviceTag, Summary: "Prometheus metrics",
+		Responses: a.responses(http.StatusOK, "Prometheus text format", map[string]*huma.Schema{"text/plain": str()}),
+	}, a.prometheus())
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/openapi.json", OperationID: "openapi", Tags: serviceTag, Security: noKey,
+		Summary:   "This description, OpenAPI 3.1",
+		Responses: a.responses(http.StatusOK, "OpenAPI 3.1", map[string]*huma.Schema{"application/json": {Type: "object"}}),
+	}, func(w http.ResponseWriter, r *http.Request) error { return a.openAPI.serve(w, r) })
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/docs", OperationID: "docs", Tags: serviceTag, Security: noKey,
+		Summary:   "This description as a page, for browsers without a network too",
+		Responses: a.responses(http.StatusOK, "HTML", map[string]*huma.Schema{"text/html": str()}),
+	}, a.documents.page.serve)
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/docs/{file}", OperationID: "docsFile", Tags: serviceTag, Security: noKey,
+		Summary:    "What that page loads",
+		Parameters: []*huma.Param{inPath("file", "The file")},
+		Responses: a.responses(http.StatusOK, "A script or a style sheet",
+			map[string]*huma.Schema{"text/javascript": str(), "text/css": str()}),
+	}, a.documents.serveFile)
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/", OperationID: "front", Tags: serviceTag, Security: noKey, Summary: "The front page",
+		Responses: a.responses(http.StatusOK, "HTML", map[string]*huma.Schema{"text/html": str()}),
+	}, a.front)
+}
+
+// plain registers a route that reads and writes HTTP itself, and describes it. Query parameters that op does not name
+// are refused before the handler runs.
+func (a *API) plain(op huma.Operation, h handler) {
+	a.huma.OpenAPI().AddOperation(&op)
+	pattern := op.Method + " " + op.Path
+	if op.Path == "/" {
+		pattern += "{$}" // and nothing below it
+	}
+	known, free := queryNames(&op), op.Metadata["anyQuery"] == true
+	patterns{a}.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		err := error(nil)
+		if !free {
+			err = checkQuery(r, known)
+		}
+		if err == nil {
+			err = h(w, r)
+		}
+		if err != nil {
+			a.fail(w, r, err)
+		}
+	})
+}
+
+// typed registers a route whose input and output huma reads, checks and writes by their types. Errors become problems
+// here, so that huma never sees one it would show as it is.
+func typed[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
+	pattern := op.Method + " " + op.Path
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			p := problemOf(err)
+			p.RequestID = requestID(ctx)
+			a.log(ctx, pattern, p, err)
+			return nil, p
+		}
+		return out, nil
+	})
+}
+
+func queryNames(op *huma.Operation) []string {
+	var names []string
+	for _, p := range op.Parameters {
+		if p.In == "query" {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// What the descriptions share.
+var (
+	operationsTag = []string{"operations"}
+	documentsTag  = []string{"documents"}
+	chunkingTag   = []string{"chunking"}
+	serviceTag    = []string{"service"}
+	noKey         = []map[string][]string{{}}
+
+	operationID = inPath("id", "The operation")
+	documentID  = inPath("id", "The document")
+	waitQuery   = inQuery("wait", whole(0, int(maxWait.Seconds()), 0), "Seconds to wait for the operation's end")
+
+	idempotencyHeader = &huma.Param{
+		Name: "Idempotency-Key", In: "header",
+		Description: "1 to 255 visible ASCII characters. A repetition of the same request within 24 hours gets the first " +
+			"one's operation and Idempotent-Replayed: true; another request with the same key is refused.",
+		Schema: &huma.Schema{Type: huma.TypeString},
+	}
+)
+
+func str() *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
+
+func whole(low, high, standard int) *huma.Schema {
+	l, h := float64(low), float64(high)
+	s := &huma.Schema{Type: huma.TypeInteger, Minimum: &l, Maximum: &h}
+	if standard > 0 {
+		s.Default = standard
+	}
+	return s
+}
+
+func inPath(name, doc string) *huma.Param {
+	return &huma.Param{Name: name, In: "path", Required: true, Description: doc, Schema: str()}
+}
+
+func inQuery(name string, s *huma.Schema, doc string) *huma.Param {
+	return &huma.Param{Name: name, In: "query", Description: doc, Schema: s}
+}
+
+func schemaOf[T any](a *API) *huma.Schema {
+	t := reflect.TypeFor[T]()
+	return a.huma.OpenAPI().Components.Schemas.Schema(t, true, t.Name())
+}
+
+// responses describes one good answer, and Problem for all others.
+func (a *API) responses(status int, doc string, content map[string]*huma.Schema) map[string]*huma.Response {
+	good := &huma.Response{Description: doc, Content: map[string]*huma.MediaType{}}
+	for contentType, schema := range content {
+		good.Content[contentType] = &huma.MediaType{Schema: schema}
+	}
+	return map[string]*huma.Response{
+		fmt.Sprint(status): good,
+		"default": {Description: "Error", Content: map[string]*huma.MediaType{
+			problemType: {Schema: schemaOf[Problem](a)},
+		}},
+	}
+}
+
+// accepted describes the answer to a new operation.
+func (a *API) accepted() map[string]*huma.Response {
+	all := a.responses(http.StatusAccepted, "Accepted and durable; with wait perhaps ended already",
+		map[string]*huma.Schema{"application/json": schemaOf[Operation](a)})
+	header := func(doc string) *huma.Header { return &huma.Header{Description: doc, Schema: str()} }
+	all["202"].Headers = map[string]*huma.Header{
+		"Location":            header("The operation's path"),
+		"Retry-After":         header("Seconds until it is worth looking again, while it has not ended"),
+		"Idempotent-Replayed": header("true when an earlier request with the same Idempotency-Key made it"),
+	}
+	return all
+}
+
+// settingParams describes the settings of all strategies as query parameters.
+func (a *API) settingParams() []*huma.Param {
+	described := map[string]*huma.Param{}
+	for _, info := range chunk.Strategies() {
+		var schema struct {
+			Properties map[string]struct {
+				Description string
+				Default     any
+				Enum        []any
+			}
+		}
+		if json.Unmarshal(info.Schema, &schema) != nil {
+			continue // newSettingTypes has read it, so this cannot be
+		}
+		for name, p := range schema.Properties {
+			typ := huma.TypeString
+			if types := a.settings[name]; len(types) == 1 {
+				typ = types[0]
+			}
+			described[name] = inQuery(name, &huma.Schema{Type: typ, Default: p.Default, Enum: p.Enum}, p.Description)
+		}
+	}
+	var params []*huma.Param
+	for _, name := range a.settings.names() {
+		params = append(params, described[name])
+	}
+	return params
+}
+
+// SubmitBody is the JSON form of a submission; exactly one of text and document_id is given.
+type SubmitBody struct {
+	Text       string `json:"text,omitempty" doc:"The document"`
+	DocumentID string `json:"document_id,omitempty" doc:"A document that is there already"`
+	Name       string `json:"name,omitempty" maxLength:"255" doc:"For people; shown in lists"`
+	Strategy   string `json:"strategy,omitempty" default:"recursive"`
+	Config     object `json:"config,omitempty" doc:"The strategy's settings, see GET /v1/strategies"`
+}
+
+// PreviewBody is the JSON form of a preview.
+type PreviewBody struct {
+	Text     string `json:"text" doc:"At most 1 MiB"`
+	Strategy string `json:"strategy,omitempty" default:"recursive"`
+	Config   object `json:"config,omitempty" doc:"The strategy's settings, see GET /v1/strategies"`
+	Limit    int    `json:"limit,omitempty" minimum:"1" maximum:"1000" default:"100" doc:"How many chunks at most"`
+}
+
+func submitOperation(a *API) huma.Operation {
+	var strategies []any
+	for _, s := range chunk.Strategies() {
+		strategies = append(strategies, s.Name)
+	}
+	return huma.Operation{
+		Method: "POST", Path: "/v1/operations", OperationID: "submitOperation", Tags: operationsTag,
+		Summary: "Submit a document to be chunked",
+		Description: "The document is UTF-8 text of at most 64 MiB, without NUL. It comes as the raw body, with all settings " +
+			"in the query (the fastest way; curl --data-binary does it); or as the part file of a form whose other parts are " +
+			"settings; or as text in JSON. With a form or JSON the query may only have wait.",
+		Parameters: slices.Concat([]*huma.Param{
+			inQuery("strategy", &huma.Schema{Type: huma.TypeString, Enum: strategies, Default: chunk.DefaultStrategy},
+				"How to cut"),
+			inQuery("name", &huma.Schema{Type: huma.TypeString}, "For people; shown in lists. At most 255 characters"),
+		}, a.settingParams(), []*huma.Param{waitQuery, idempotencyHeader}),
+		RequestBody: bodies(a.formSchema("name"), schemaOf[SubmitBody](a), map[string]any{
+			"text": "One sentence. Another one.", "config": map[string]any{"chunk_size": 20},
+		}),
+		Responses: a.accepted(),
+		Metadata:  map[string]any{"anyQuery": true}, // receive knows better which are wrong
+	}
+}
+
+func previewOperation(a *API) huma.Operation {
+	submit := submitOperation(a)
+	return huma.Operation{
+		Method: "POST", Path: "/v1/preview", OperationID: "preview", Tags: chunkingTag,
+		Summary: "Cut a text now, without storing anything",
+		Description: "Takes the same three forms as POST /v1/operations, with at most 1 MiB of text, and gives the same chunks " +
+			"with the same ids.",
+		Parameters: slices.Concat([]*huma.Param{
+			submit.Parameters[0], inQuery("limit", whole(1, maxChunks, defaultChunks), "How many chunks at most"),
+		}, a.settingParams()),
+		RequestBody: bodies(a.formSchema("limit"), schemaOf[PreviewBody](a), map[string]any{"text": "One sentence. Another one."}),
+		Responses: a.responses(http.StatusOK, "The first chunks",
+			map[string]*huma.Schema{"application/json": schemaOf[Preview](a)}),
+		Metadata: map[string]any{"anyQuery": true},
+	}
+}
+
+// formSchema describes a form: the text and the settings as fields.
+func (a *API) formSchema(more string) *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeObject, Required: []string{"file"}, Properties: map[string]*huma.Schema{
+		"file":     {Type: huma.TypeString, Format: "binary", Description: "The text; its file name is the default of name"},
+		"strategy": str(), more: str(),
+	}}
+	for _, name := range a.settings.names() {
+		s.Properties[name] = str()
+	}
+	return s
+}
+
+func bodies(form, jsonBody *huma.Schema, example any) *huma.RequestBody {
+	return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		"text/plain":               {Schema: str(), Example: "One sentence. Another one."},
+		"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
+		"multipart/form-data":      {Schema: form},
+		"application/json":         {Schema: jsonBody, Example: example},
+	}}
+}
+
+func (a *API) streamOperation(path, id, what string, socket bool) huma.Operation {
+	op := huma.Operation{Method: "GET", Path: path, OperationID: id, Tags: []string{"events"}}
+	one := strings.Contains(path, "{id}")
+	if one {
+		op.Parameters = []*huma.Param{operationID, inQuery("since", &huma.Schema{Type: huma.TypeInteger, Format: "int64"},
+			"The number of the last event seen: only what follows is sent, without a snapshot. 0 replays all")}
+	}
+	described := schemaOf[event.Event](a)
+	if socket {
+		op.Summary = what + ", as a WebSocket"
+		op.Description = "Every text frame is one event as JSON. A browser sends its key as the subprotocols chunkstream and " +
+			"access_token.<key>."
+		op.Responses = a.responses(http.StatusSwitchingProtocols, "Events, one a frame",
+			map[string]*huma.Schema{"application/json": described})
+		return op
+	}
+	op.Summary = what + ", as Server-Sent Events"
+	op.Description = "The data of every event is one event as JSON."
+	if one {
+		op.Parameters = append(op.Parameters, &huma.Param{Name: "Last-Event-ID", In: "header", Schema: str(),
+			Description: "As since; it wins. A browser sends it by itself when it reconnects"})
+	}
+	op.Responses = a.responses(http.StatusOK, "Events", map[string]*huma.Schema{"text/event-stream": described})
+	return op
+}
+
+func humaConfig(version string) huma.Config {
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Chunkstream", Version: version,
+				Description: "Documents in, durable chunks with exact offsets out, and progress live. Every error is an " +
+					"application/problem+json with a stable code.",
+				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"key": {Type: "http", Scheme: "bearer", Description: "Not needed on loopback without CHUNKSTREAM_API_KEY."},
+				},
+			},
+			Security: []map[string][]string{{"key": {}}},
+			Tags: []*huma.Tag{
+				{Name: "operations"}, {Name: "events"}, {Name: "documents"}, {Name: "chunking"}, {Name: "service"},
+			},
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json",
+	}
+}
+
+func (a *API) renderOpenAPI() (page, error) {
+	b, err := json.MarshalIndent(a.huma.OpenAPI(), "", " ")
+	if err != nil {
+		return page{}, fmt.Errorf("api: describe: %w", err)
+	}
+	return newPage("application/json", "", "no-cache", b, nil), nil
+}

@@ -1,0 +1,454 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"chunkstream/chunk"
+	"chunkstream/extract"
+	"chunkstream/store"
+)
+
+// submit is POST /v1/operations.
+func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
+	ctx, who := r.Context(), owner(r.Context())
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	query, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	wait, err := takeWait(query)
+	if err != nil {
+		return err
+	}
+	var staged *store.Staged
+	in, err := a.receive(w, r, query, envelope{
+		fields: []string{"strategy", "name"}, jsonFields: []string{"document_id"}, alsoQuery: []string{"wait"},
+		maxText: MaxText, maxJSON: MaxText,
+	}, func(text io.Reader) (err error) {
+		staged, err = a.cfg.Store.Stage(ctx, who, extract.NewText(text), MaxText)
+		return err
+	})
+	if err == nil && staged != nil && staged.Bytes == 0 {
+		err = problem("empty_document", "text", "the document has no text: send it as the body, or see /docs for other ways")
+	}
+	if err != nil {
+		return errors.Join(err, discard(ctx, staged))
+	}
+	made, err := a.cfg.Store.Create(ctx, store.NewOperation{
+		Owner: who, Name: in.name, Staged: staged, DocumentID: in.documentID,
+		Strategy: in.plan.Strategy, Settings: in.plan.Settings, SplitterVersion: chunk.Version,
+		IdempotencyKey: key, RequestHash: requestHash("", in.documentID, in.name, in.plan.Strategy, string(in.plan.Settings)),
+	})
+	if err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			err = problem("not_found", "document_id", "there is no such document here")
+		}
+		return errors.Join(err, discard(ctx, staged))
+	}
+	return a.created(w, r, made, wait)
+}
+
+// created publishes a new operation, wakes a worker and answers 202.
+func (a *API) created(w http.ResponseWriter, r *http.Request, made store.Created, wait time.Duration) error {
+	op := made.Operation
+	if made.Replayed {
+		w.Header().Set("Idempotent-Replayed", "true")
+	} else {
+		a.cfg.Publish(made.Event)
+		a.cfg.Wake(store.LaneOf(op.BytesTotal))
+	}
+	op, err := a.awaitEnd(r.Context(), op, wait)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/v1/operations/"+op.ID)
+	if !op.Status.Final() {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, http.StatusAccepted, viewOf(op))
+	return nil
+}
+
+// discard gives a staged text back even when the client has gone; without it the sweep would, an hour later.
+func discard(ctx context.Context, staged *store.Staged) error {
+	if staged == nil {
+		return nil
+	}
+	return staged.Discard(context.WithoutCancel(ctx))
+}
+
+// requestHash says for an idempotency key what the same request is; the store adds the text.
+func requestHash(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		io.WriteString(h, p) //nolint:errcheck // a hash takes everything
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func idempotencyKey(r *http.Request) (string, error) {
+	keys := r.Header["Idempotency-Key"]
+	if len(keys) == 0 {
+		return "", nil
+	}
+	ok := len(keys) == 1 && len(keys[0]) >= 1 && len(keys[0]) <= 255
+	for i := 0; ok && i < len(keys[0]); i++ {
+		ok = keys[0][i] > ' ' && keys[0][i] <= '~'
+	}
+	if !ok {
+		return "", problem("invalid_value", "Idempotency-Key", "an Idempotency-Key is 1 to 255 visible ASCII characters, given once")
+	}
+	return keys[0], nil
+}
+
+// envelope says what may stand around a text.
+type envelope struct {
+	fields     []string // in the query of a raw body, in a form and in JSON
+	jsonFields []string // in JSON besides
+	alsoQuery  []string // in the query always; the caller has taken them out already
+	maxText    int64    // bytes
+	maxJSON    int64    // bytes
+}
+
+// input is a request for chunks, read in full.
+type input struct {
+	plan       chunk.Plan
+	name       string
+	documentID string
+	limit      string // as given
+}
+
+// receive reads a request for chunks in any of its three forms and hands its text, while it arrives, to sink; sink is
+// not called when JSON names a document instead. What can be refused before the body is read is.
+func (a *API) receive(
+	w http.ResponseWriter, r *http.Request, query url.Values, env envelope, sink func(io.Reader) error,
+) (in input, err error) {
+	kind, boundary, err := bodyKind(r)
+	if err != nil {
+		return in, err
+	}
+	limit := map[string]int64{"raw": env.maxText, "form": env.maxText + maxEnvelope, "json": env.maxJSON}[kind]
+	b, err := a.newBody(w, r, limit)
+	if err != nil {
+		return in, err
+	}
+	defer b.close()
+	if kind == "raw" {
+		if err := a.adopt(&in, query, env); err != nil {
+			return in, err
+		}
+		return in, sink(b)
+	}
+	for _, name := range sortedKeys(query) {
+		where := "a field of the form"
+		if kind == "json" {
+			where = "a field of the JSON body"
+		}
+		p := problem("unknown_field", name, "with this content type, %s is not a query parameter but perhaps %s", clip(name), where)
+		return in, p.suggest(use(nearest(name, env.alsoQuery)))
+	}
+	if kind == "form" {
+		return in, a.receiveForm(multipart.NewReader(b, boundary), env, &in, sink)
+	}
+	return in, a.receiveJSON(r, b, env, &in, sink)
+}
+
+// bodyKind tells the three forms apart: raw, form and json. A raw body is text in UTF-8 whatever text it is;
+// application/x-www-form-urlencoded counts as raw because that is what curl --data-binary says when told nothing.
+func bodyKind(r *http.Request) (kind, boundary string, err error) {
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+		return "", "", problem("unsupported_media_type", "Content-Encoding", "bodies are taken unpacked only, not as %q", clip(enc))
+	}
+	given := r.Header["Content-Type"]
+	if len(given) == 0 || len(given) == 1 && given[0] == "" {
+		return "raw", "", nil
+	}
+	media, params, err := mime.ParseMediaType(given[0])
+	if err != nil || len(given) > 1 {
+		return "", "", problem("unsupported_media_type", "Content-Type", "the Content-Type cannot be read")
+	}
+	if c, ok := params["charset"]; ok && !strings.EqualFold(c, "utf-8") && !strings.EqualFold(c, "us-ascii") {
+		return "", "", problem("unsupported_media_type", "Content-Type", "texts are taken in UTF-8 only, not in %q", clip(c))
+	}
+	switch {
+	case media == "multipart/form-data":
+		if params["boundary"] == "" {
+			return "", "", problem("unsupported_media_type", "Content-Type", "multipart/form-data needs a boundary")
+		}
+		return "form", params["boundary"], nil
+	case media == "application/json":
+		return "json", "", nil
+	case strings.HasPrefix(media, "text/"), media == "application/octet-stream",
+		media == "application/x-www-form-urlencoded":
+		return "raw", "", nil
+	}
+	return "", "", problem("unsupported_media_type", "Content-Type",
+		"%q is not taken: send text/*, application/octet-stream, multipart/form-data or application/json", clip(media))
+}
+
+// parseQuery reads the query strictly: no broken escapes, no invalid UTF-8.
+func parseQuery(r *http.Request) (url.Values, error) {
+	if r.URL.RawQuery == "" {
+		return url.Values{}, nil
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, problem("invalid_request", "", "the query cannot be read: it has a broken escape or a semicolon")
+	}
+	for name, values := range query {
+		for _, v := range append(values, name) {
+			if !utf8.ValidString(v) {
+				return nil, problem("invalid_utf8", clip(name), "the query is not valid UTF-8 after unescaping")
+			}
+		}
+	}
+	return query, nil
+}
+
+// takeWait takes the parameter wait out of the query.
+func takeWait(query url.Values) (time.Duration, error) {
+	values, ok := query["wait"]
+	if !ok {
+		return 0, nil
+	}
+	delete(query, "wait")
+	if len(values) > 1 {
+		return 0, problem("invalid_value", "wait", "wait is given twice")
+	}
+	seconds, err := atoi("wait", values[0], 0, int(maxWait/time.Second))
+	return time.Duration(seconds) * time.Second, err
+}
+
+// adopt takes the fields of a query or a form.
+func (a *API) adopt(in *input, values url.Values, env envelope) error {
+	for name, texts := range values {
+		if len(texts) > 1 && !slices.Contains(a.settings[name], "array") {
+			return problem("invalid_value", clip(name), "%s is given twice", clip(name))
+		}
+		if _, ok := a.settings[name]; ok || slices.Contains(env.fields, name) {
+			continue
+		}
+		others := append(append(slices.Clone(env.fields), env.alsoQuery...), a.settings.names()...)
+		if like := nearest(name, others); like != "" {
+			return problem("unknown_field", clip(name), "%s is not known here", clip(name)).suggest(use(like))
+		}
+	}
+	strategy := ""
+	for _, name := range env.fields {
+		text := values.Get(name)
+		delete(values, name)
+		switch name {
+		case "strategy":
+			strategy = text
+		case "name":
+			in.name = text
+		case "limit":
+			in.limit = text
+		}
+	}
+	return a.plan(in, strategy, a.settings.object(values))
+}
+
+// plan checks the fields that the splitter and the list of operations will see.
+func (a *API) plan(in *input, strategy string, settings []byte) (err error) {
+	if err := checkName(in.name); err != nil {
+		return err
+	}
+	in.plan, err = chunk.Parse(strategy, settings)
+	return err
+}
+
+// checkName keeps names short and printable on one line.
+func checkName(name string) error {
+	const most = 255
+	if utf8.RuneCountInString(name) > most {
+		return problem("invalid_value", "name", "name may have %d characters", most)
+	}
+	for _, r := range name {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return problem("invalid_value", "name", "name may not have control characters")
+		}
+	}
+	return nil
+}
+
+// The parts of a form: the text itself is the one called file (or text); the others are fields.
+const (
+	maxParts = 64
+	maxField = 64 << 10 // bytes
+)
+
+func (a *API) receiveForm(form *multipart.Reader, env envelope, in *input, sink func(io.Reader) error) error {
+	fields, seen, fileName := url.Values{}, false, ""
+	for parts := 0; ; parts++ {
+		part, err := form.NextPart()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return formError(err)
+		}
+		if parts == maxParts {
+			return problem("invalid_request", "", "the form has more than %d parts", maxParts)
+		}
+		switch name := part.FormName(); name {
+		case "":
+			return problem("invalid_request", "", "a part of the form has no name")
+		case "file", "text":
+			if seen {
+				return problem("invalid_value", name, "the form has more than one text; send one operation each")
+			}
+			seen, fileName = true, part.FileName()
+			if err := sink(part); err != nil {
+				return formError(err)
+			}
+		default:
+			if part.FileName() != "" {
+				return problem("unknown_field", clip(name), "a file goes into the part called file").suggest(use("file"))
+			}
+			value, err := io.ReadAll(io.LimitReader(part, maxField+1))
+			if err != nil {
+				return formError(err)
+			}
+			if len(value) > maxField || !utf8.Valid(value) || !utf8.ValidString(name) {
+				return problem("invalid_value", clip(name), "%s must be at most %d bytes of UTF-8", clip(name), maxField)
+			}
+			fields.Add(name, string(value))
+		}
+	}
+	if !seen {
+		return problem("missing_field", "file", "the form has no part called file")
+	}
+	if _, ok := fields["name"]; !ok && slices.Contains(env.fields, "name") && fileName != "" {
+		if base := path.Base(strings.ReplaceAll(fileName, `\`, "/")); checkName(base) == nil {
+			fields.Set("name", base)
+		}
+	}
+	return a.adopt(in, fields, env)
+}
+
+// formError keeps the errors of the body and of the text apart from those of the form around it.
+func formError(err error) error {
+	var (
+		b *bodyError
+		t *extract.Error
+		l *store.TooLargeError
+		p *Problem
+	)
+	if errors.As(err, &b) || errors.As(err, &t) || errors.As(err, &l) || errors.As(err, &p) {
+		return err
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, multipart.ErrMessageTooLarge) ||
+		strings.HasPrefix(err.Error(), "multipart: ") || strings.HasPrefix(err.Error(), "malformed MIME") {
+		return problem("invalid_request", "", "the form is not valid multipart/form-data (RFC 7578), or it ends too early")
+	}
+	return err
+}
+
+func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sink func(io.Reader) error) error {
+	expect := r.ContentLength
+	if expect < 0 {
+		expect = env.maxJSON
+	}
+	if expect > jsonFree {
+		if !a.json.TryAcquire(expect) {
+			return problem("busy", "", "too many large JSON bodies at once; a raw body has no such limit")
+		}
+		defer a.json.Release(expect)
+	}
+	raw := make([]byte, 0, max(r.ContentLength, 0)+512)
+	for {
+		n, err := b.Read(raw[len(raw):cap(raw)])
+		raw = raw[:len(raw)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if len(raw) == cap(raw) {
+			raw = slices.Grow(raw, len(raw))
+		}
+	}
+	if len(raw) == 0 {
+		return problem("empty_document", "text", "the body is empty: send {\"text\":\"…\"}")
+	}
+	members, err := parseObject(raw)
+	if err != nil {
+		return err
+	}
+	known := slices.Concat([]string{"text", "config"}, env.fields, env.jsonFields)
+	var text *member
+	var strategy string
+	var settings []byte
+	for _, m := range members {
+		if !slices.Contains(known, m.name) {
+			p := problem("unknown_field", clip(m.name), "%s is not known here", clip(m.name))
+			if _, ok := a.settings[m.name]; ok {
+				return p.suggest("put it into config")
+			}
+			return p.suggest(use(nearest(m.name, known)))
+		}
+		var err error
+		switch m.name {
+		case "text":
+			text = &m
+			if m.value[0] != '"' {
+				_, err = m.stringValue()
+			}
+		case "document_id":
+			in.documentID, err = m.stringValue()
+			if err == nil && in.documentID == "" {
+				err = problem("invalid_value", "document_id", "document_id is empty")
+			}
+		case "name":
+			in.name, err = m.stringValue()
+		case "strategy":
+			strategy, err = m.stringValue()
+		case "limit":
+			if in.limit = string(m.value); !isNumber(in.limit) {
+				err = problem("invalid_value", "limit", "limit must be a number")
+			}
+		case "config":
+			if settings = m.value; settings[0] != '{' {
+				err = problem("invalid_value", "config", "config must be an object")
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case text != nil && in.documentID != "":
+		return problem("invalid_value", "document_id", "give either text or document_id, not both")
+	case text == nil && in.documentID == "":
+		return problem("missing_field", "text", "the text is missing").suggest("use text or document_id")
+	}
+	if err := a.plan(in, strategy, settings); err != nil {
+		return err
+	}
+	if text == nil {
+		if !validID("doc_", in.documentID) {
+			return problem("not_found", "document_id", "there is no such document here")
+		}
+		return nil
+	}
+	return sink(strings.NewReader(unquote(text.value)))
+}
