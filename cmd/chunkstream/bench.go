@@ -1,0 +1,530 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"chunkstream/client"
+	"chunkstream/event"
+)
+
+// BenchCmd measures.
+type BenchCmd struct {
+	Service BenchServiceCmd `cmd:"" help:"Load a server and measure it: throughput, latency, memory, cold start."`
+}
+
+// BenchServiceCmd submits documents as fast as its clients can, or at a rate, learns by socket when each is completed,
+// and checks at the end that all were and that chunks are slices of what was sent.
+type BenchServiceCmd struct {
+	Clients   int           `default:"16" help:"How many submit at once, each waiting for its document's end."`
+	Size      byteSize      `default:"4KB" placeholder:"SIZE" help:"Of each document: 4KB, 100KB, 5MB, 1MiB (default ${default})."`
+	Duration  time.Duration `default:"10s" help:"How long to measure, after a second of warming up."`
+	Rate      float64       `placeholder:"N" help:"Submit N documents a second, and measure from when each was due."`
+	Watch     string        `default:"all" enum:"all,each" help:"Learn of the end by one socket for all, or by one for each operation."`
+	ChunkSize int           `default:"1000" help:"Characters in a chunk at most."`
+	Server    string        `placeholder:"URL" help:"Measure this server instead of starting one."`
+	APIKey    string        `name:"api-key" env:"CHUNKSTREAM_API_KEY" help:"The key of the server named by --server."`
+	Data      string        `placeholder:"FOLDER" help:"Where the started server's data go (default: a new temporary folder)."`
+	JSON      bool          `name:"json" help:"Print one JSON object instead of a table."`
+	Seed      uint64        `default:"1" help:"Of the generated text."`
+}
+
+// Run measures and prints. The error says what did not hold: a document that did not complete, or a chunk that is not
+// the text that was sent.
+func (b *BenchServiceCmd) Run(ctx context.Context) error {
+	if b.Clients < 1 || b.Clients > 4096 || b.Size < 64 || b.Size > 64<<20 || b.Duration <= 0 || b.Rate < 0 {
+		return errors.New("bench: want 1 to 4096 clients, 64 bytes to 64 MiB, a duration, and a rate from 0")
+	}
+	result := BenchResult{
+		Clients: b.Clients, Size: int64(b.Size), Rate: b.Rate, Watch: b.Watch, Cores: runtime.NumCPU(),
+		Go: runtime.Version(), Version: 1,
+	}
+	address := b.Server
+	var child *benchChild
+	if address == "" {
+		var err error
+		if child, err = startChild(ctx, b.Data); err != nil {
+			return err
+		}
+		defer child.kill()
+		address = child.address
+	}
+	transport := &http.Transport{
+		MaxIdleConnsPerHost: 2 * b.Clients, WriteBufferSize: 64 << 10, DisableCompression: true,
+	}
+	defer transport.CloseIdleConnections()
+	c, err := client.New(address, client.Options{APIKey: b.APIKey, HTTP: &http.Client{Transport: transport}})
+	if err != nil {
+		return err
+	}
+	if child != nil {
+		if result.ColdStart, result.IdleRSS, err = child.begin(ctx, c); err != nil {
+			return fmt.Errorf("bench: start a server: %w\n%s", err, child.log())
+		}
+	}
+	l := &load{BenchServiceCmd: b, client: c, text: prose(int(b.Size), b.Seed), due: make(chan time.Time, 1<<16)}
+	if err := l.run(ctx); err != nil {
+		if child != nil {
+			err = fmt.Errorf("%w\n%s", err, child.log())
+		}
+		return err
+	}
+	l.report(&result)
+	if child != nil {
+		result.PeakRSS = child.status("VmHWM")
+		if err := child.stop(); err != nil {
+			return err
+		}
+	}
+	if err := result.print(os.Stdout, b.JSON); err != nil {
+		return err
+	}
+	if result.Failed > 0 {
+		return fmt.Errorf("bench: %d of %d operations did not complete", result.Failed, result.Operations)
+	}
+	return nil
+}
+
+// load is one run: what is sent, and what was seen.
+type load struct {
+	*BenchServiceCmd
+	client *client.Client
+	text   []byte
+	salt   atomic.Int64
+	due    chan time.Time
+
+	from, until time.Time // what is submitted in between is measured
+
+	mu     sync.Mutex
+	ends   map[string]chan end // those that were answered and have not ended
+	early  map[string]end      // those that ended before they were answered
+	stream error               // why the stream of all ended
+
+	samples []sample
+	events  []time.Duration // from recorded to heard
+	checks  []sample        // a few, to be compared with what was sent
+}
+
+// end is how an operation ended, and when this was heard.
+type end struct {
+	status string
+	at     time.Time
+}
+
+type sample struct {
+	id                string
+	salt              int64
+	submitted, passed time.Duration // from the start until answered, and until heard of as ended
+	status            string
+	chunks            int64
+	ended             time.Time
+}
+
+func (l *load) run(ctx context.Context) error {
+	l.ends, l.early = map[string]chan end{}, map[string]end{}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var watcher sync.WaitGroup
+	if l.Watch == "all" {
+		ready := make(chan struct{})
+		watcher.Go(func() { l.watchAll(ctx, ready) })
+		if _, err := l.submit(ctx, slices.Clone(l.text), time.Now(), 0); err != nil { // the socket is there once this ends
+			cancel()
+			watcher.Wait()
+			return err
+		}
+	}
+	const warm = time.Second
+	l.from = time.Now().Add(warm)
+	l.until = l.from.Add(l.Duration)
+	g, loading := errgroup.WithContext(ctx)
+	if l.Rate > 0 {
+		g.Go(func() error { return l.pace(loading) })
+	}
+	for i := range l.Clients {
+		g.Go(func() error { return l.submitter(loading, i) })
+	}
+	err := g.Wait()
+	if err == nil {
+		err = l.check(ctx)
+	}
+	cancel()
+	watcher.Wait()
+	return err
+}
+
+// pace hands out the moments at which documents are due, whether or not anyone is free to take them.
+func (l *load) pace(ctx context.Context) error {
+	defer close(l.due)
+	start := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i := 0; ; i++ {
+		due := start.Add(time.Duration(float64(i) / l.Rate * float64(time.Second)))
+		if due.After(l.until) {
+			return nil
+		}
+		timer.Reset(time.Until(due))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+		select {
+		case l.due <- due:
+		default:
+			return fmt.Errorf("bench: the server is %d documents behind the rate; lower it", len(l.due))
+		}
+	}
+}
+
+func (l *load) submitter(ctx context.Context, number int) error {
+	body := slices.Clone(l.text)
+	var mine []sample
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.samples = append(l.samples, mine...)
+	}()
+	for n := 0; ; n++ {
+		start := time.Now()
+		if l.Rate > 0 {
+			var ok bool
+			if start, ok = <-l.due; !ok {
+				return nil
+			}
+		} else if start.After(l.until) {
+			return nil
+		}
+		one, err := l.submit(ctx, body, start, 0)
+		if err != nil {
+			return err
+		}
+		if !start.Before(l.from) {
+			mine = append(mine, one)
+			if number < 8 && n%97 == 1 { // a few of the first clients' documents
+				l.mu.Lock()
+				l.checks = append(l.checks, one)
+				l.mu.Unlock()
+			}
+		}
+	}
+}
+
+// submit sends one document and waits until its end is heard of.
+func (l *load) submit(ctx context.Context, body []byte, start time.Time, salt int64) (sample, error) {
+	one := sample{salt: cmp.Or(salt, l.salt.Add(1))}
+	season(body, one.salt)
+	op, err := l.client.Submit(ctx, client.Submission{
+		Text: bytes.NewReader(body), Settings: url.Values{"chunk_size": {strconv.Itoa(l.ChunkSize)}},
+	})
+	if err != nil {
+		return one, fmt.Errorf("bench: submit: %w", err)
+	}
+	one.id, one.submitted = op.ID, time.Since(start)
+	var how end
+	if l.Watch == "each" {
+		how, err = l.watchOne(ctx, op.ID)
+	} else {
+		how, err = l.await(ctx, op.ID)
+	}
+	one.status, one.passed, one.ended = how.status, how.at.Sub(start), how.at
+	return one, err
+}
+
+// patience is how long one operation may take before the run is given up.
+const patience = 2 * time.Minute
+
+func (l *load) await(ctx context.Context, id string) (end, error) {
+	l.mu.Lock()
+	if how, ok := l.early[id]; ok {
+		delete(l.early, id)
+		l.mu.Unlock()
+		return how, nil
+	}
+	heard := make(chan end, 1)
+	l.ends[id] = heard
+	err := l.stream
+	l.mu.Unlock()
+	if err != nil {
+		return end{}, fmt.Errorf("bench: the stream of events ended: %w", err)
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case how := <-heard:
+		return how, nil
+	case <-timer.C:
+		return end{}, fmt.Errorf("bench: nothing was heard of the end of %s for %v", id, patience)
+	case <-ctx.Done():
+		return end{}, ctx.Err()
+	}
+}
+
+func (l *load) watchAll(ctx context.Context, _ chan struct{}) {
+	for e, err := range l.client.WatchAll(ctx) {
+		at := time.Now()
+		l.mu.Lock()
+		if err != nil {
+			l.stream = err
+			l.mu.Unlock()
+			return
+		}
+		l.heard(e, at)
+		if e.Type.Terminal() || e.Type == event.Snapshot && event.Type(e.Data.Status).Terminal() {
+			how := end{e.Data.Status, at}
+			if waiting, ok := l.ends[e.OperationID]; ok {
+				delete(l.ends, e.OperationID)
+				waiting <- how
+			} else {
+				l.early[e.OperationID] = how
+			}
+		}
+		l.mu.Unlock()
+	}
+}
+
+func (l *load) watchOne(ctx context.Context, id string) (end, error) {
+	for e, err := range l.client.Watch(ctx, id, 0) {
+		if err != nil {
+			return end{}, fmt.Errorf("bench: watch: %w", err)
+		}
+		at := time.Now()
+		l.mu.Lock()
+		l.heard(e, at)
+		l.mu.Unlock()
+		if e.Type.Terminal() {
+			return end{e.Data.Status, at}, nil
+		}
+	}
+	return end{}, fmt.Errorf("bench: the stream of %s ended before it did", id)
+}
+
+// heard notes how long a durable event took. Its time is the database's clock, which is this machine's when the server
+// is here; it is read before the commit, in milliseconds.
+func (l *load) heard(e event.Event, at time.Time) {
+	if e.Type.Durable() && at.After(l.from) && at.Before(l.until) {
+		l.events = append(l.events, max(at.Sub(e.Time.Time), 0))
+	}
+}
+
+// check compares a few operations' chunks with what was sent, byte for byte.
+func (l *load) check(ctx context.Context) error {
+	body := slices.Clone(l.text)
+	for _, one := range l.checks[:min(len(l.checks), 20)] {
+		season(body, one.salt)
+		at, n := int64(0), int64(0)
+		for chunk, err := range l.client.Chunks(ctx, one.id) {
+			if err != nil {
+				return fmt.Errorf("bench: check: %w", err)
+			}
+			if chunk.Index != n || chunk.StartByte < at || chunk.EndByte > int64(len(body)) ||
+				chunk.Text != string(body[chunk.StartByte:chunk.EndByte]) ||
+				len(bytes.TrimSpace(body[at:chunk.StartByte])) > 0 {
+				return fmt.Errorf("bench: chunk %d of %s is not the text that was sent", n, one.id)
+			}
+			at, n = chunk.EndByte, n+1
+		}
+		if len(bytes.TrimSpace(body[at:])) > 0 {
+			return fmt.Errorf("bench: the chunks of %s end at byte %d of %d", one.id, at, len(body))
+		}
+	}
+	return nil
+}
+
+// BenchResult is what --json prints. Times are milliseconds, sizes bytes.
+type BenchResult struct {
+	Version int     `json:"version"` // of this format
+	Clients int     `json:"clients"`
+	Size    int64   `json:"size_bytes"`
+	Rate    float64 `json:"rate,omitempty"`
+	Watch   string  `json:"watch"`
+	Cores   int     `json:"cores"`
+	Go      string  `json:"go"`
+
+	Operations int     `json:"operations"`
+	Failed     int     `json:"failed"`
+	Checked    int     `json:"checked"` // operations whose chunks were compared with what was sent
+	Seconds    float64 `json:"seconds"` // from the first submit to the last end
+	PerSecond  float64 `json:"operations_per_second"`
+	BytesRate  float64 `json:"bytes_per_second"`
+	Completed  Spread  `json:"submit_to_completed_ms"`
+	Submitted  Spread  `json:"submit_request_ms"`
+	Events     Spread  `json:"event_to_socket_ms"`
+	EventRate  float64 `json:"events_per_second"`
+
+	ColdStart *ColdStart `json:"cold_start_ms,omitempty"`
+	IdleRSS   int64      `json:"idle_rss_bytes,omitempty"`
+	PeakRSS   int64      `json:"peak_rss_bytes,omitempty"`
+}
+
+// Spread is how a measure is spread, in milliseconds.
+type Spread struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// ColdStart is how long after its start a server was ready, and had completed its first operation.
+type ColdStart struct {
+	Ready float64 `json:"ready"`
+	First float64 `json:"first_completed"`
+}
+
+func (l *load) report(r *BenchResult) {
+	r.Operations, r.Checked = len(l.samples), min(len(l.checks), 20)
+	last := l.from
+	var completed, submitted []time.Duration
+	for _, s := range l.samples {
+		if s.status != string(event.Completed) {
+			r.Failed++
+		}
+		if s.ended.After(last) {
+			last = s.ended
+		}
+		completed, submitted = append(completed, s.passed), append(submitted, s.submitted)
+	}
+	r.Seconds = last.Sub(l.from).Seconds()
+	r.PerSecond = float64(r.Operations) / max(r.Seconds, 1e-9)
+	r.BytesRate = r.PerSecond * float64(r.Size)
+	r.EventRate = float64(len(l.events)) / l.Duration.Seconds()
+	r.Completed, r.Submitted, r.Events = spread(completed), spread(submitted), spread(l.events)
+}
+
+func spread(all []time.Duration) Spread {
+	if len(all) == 0 {
+		return Spread{}
+	}
+	slices.Sort(all)
+	at := func(p float64) float64 { return ms(all[int(p*float64(len(all)-1))]) }
+	return Spread{at(0.50), at(0.99), at(1)}
+}
+
+func ms(d time.Duration) float64 { return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond) }
+
+func (r BenchResult) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, values ...any) { _, _ = fmt.Fprintf(t, name+"\t"+format+"\n", values...) }
+	how := "as fast as they complete"
+	if r.Rate > 0 {
+		how = fmt.Sprintf("%g a second", r.Rate)
+	}
+	row("load", "%d clients · %s · %s · socket for %s · %d cores", r.Clients, byteSize(r.Size), how, r.Watch, r.Cores)
+	row("operations", "%d in %.1f s · %d failed · %d compared byte for byte", r.Operations, r.Seconds, r.Failed, r.Checked)
+	row("throughput", "%.0f operations/s · %.1f MB/s", r.PerSecond, r.BytesRate/1e6)
+	for _, s := range []struct {
+		name string
+		Spread
+	}{
+		{"submit → completed", r.Completed}, {"submit request", r.Submitted}, {"event recorded → socket", r.Events},
+	} {
+		row(s.name, "p50 %.2f ms · p99 %.2f ms · max %.2f ms", s.P50, s.P99, s.Max)
+	}
+	row("events", "%.0f/s", r.EventRate)
+	if r.ColdStart != nil {
+		row("cold start", "ready %.0f ms · first completed %.0f ms", r.ColdStart.Ready, r.ColdStart.First)
+		row("memory (RSS)", "idle %.1f MiB · peak %.1f MiB", float64(r.IdleRSS)/(1<<20), float64(r.PeakRSS)/(1<<20))
+	}
+	return t.Flush() // reports what the rows ran into
+}
+
+// byteSize is a size on the command line: KB is 1000 bytes, KiB 1024.
+type byteSize int64
+
+var units = []struct {
+	name string
+	n    int64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"KB", 1e3}, {"MB", 1e6}, {"B", 1}}
+
+// UnmarshalText reads "4KB" and the like.
+func (s *byteSize) UnmarshalText(text []byte) error {
+	for _, u := range units {
+		if number, ok := strings.CutSuffix(string(text), u.name); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 32)
+			*s = byteSize(n * u.n)
+			return err
+		}
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	*s = byteSize(n)
+	return err
+}
+
+func (s byteSize) String() string {
+	for _, u := range units {
+		if u.n > 1 && int64(s)%u.n == 0 && int64(s)/u.n < 1000 {
+			return fmt.Sprintf("%d %s", int64(s)/u.n, u.name)
+		}
+	}
+	return fmt.Sprintf("%d B", int64(s))
+}
+
+// prose makes n bytes of paragraphs: sentences of words of English-like lengths, one in a hundred not ASCII.
+func prose(n int, seed uint64) []byte {
+	random := rand.New(rand.NewPCG(seed, 0))
+	syllables := strings.Fields("an ba ced do er fin ga hol in jus ka lo men no or per qua ri se ton ul ver wi ex yl zo")
+	var b bytes.Buffer
+	for b.Len() < n {
+		for range 3 + random.IntN(5) { // sentences of a paragraph
+			for word := range 6 + random.IntN(14) {
+				if word > 0 {
+					b.WriteByte(' ')
+				}
+				for range 1 + random.IntN(4) {
+					b.WriteString(syllables[random.IntN(len(syllables))])
+				}
+				if random.IntN(100) == 0 {
+					b.WriteString("é")
+				}
+			}
+			b.WriteString(". ")
+		}
+		b.WriteString("\n\n")
+	}
+	text := b.Bytes()[:n]
+	for i := n - 1; text[i] >= 0x80; i-- { // a rune that was cut
+		text[i] = '.'
+	}
+	for i := 0; i < n; i += saltEvery {
+		season(text, 0)
+	}
+	return text
+}
+
+// season writes a number into the text, so that no two documents and no two stored parts of them are the same.
+func season(text []byte, salt int64) {
+	mark := fmt.Appendf(nil, "Document %012d. ", salt)
+	for i := 0; i < len(text); i += saltEvery {
+		end := i + copy(text[i:], mark)
+		for ; end < len(text) && text[end]&0xc0 == 0x80; end++ { // a rune whose beginning was overwritten
+			text[end] = '.'
+		}
+		for at := i - 1; at >= 0 && i-at <= 4 && text[at] >= 0x80; at-- { // or its end
+			text[at] = '.'
+		}
+	}
+}
+
+const saltEvery = 64 << 10

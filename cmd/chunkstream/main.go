@@ -1,0 +1,100 @@
+// Command chunkstream turns documents into chunks: a service with live progress, and the tools around it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes, the same for every command.
+const (
+	exitFailed  = 1 // it ran and something failed
+	exitUsage   = 2 // flags, environment or configuration are wrong
+	exitNoReach = 5 // a server or database cannot be reached
+)
+
+// exitError is an error that knows its exit code and how to mend it.
+type exitError struct {
+	code  int
+	cause error
+	hint  string // what to do about it, a command if there is one
+}
+
+func (e *exitError) Error() string { return e.cause.Error() }
+func (e *exitError) Unwrap() error { return e.cause }
+
+type commands struct {
+	Serve   serveCmd   `cmd:"" help:"Run the service: HTTP API, live events and workers in one process."`
+	Bench   BenchCmd   `cmd:"" help:"Measure it on this machine."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+type versionCmd struct{}
+
+// Run prints the version, the commit it was built from if known, and the platform.
+func (versionCmd) Run() error {
+	fmt.Println("chunkstream", version(), runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
+	return nil
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "0.1.0"
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return "0.1.0+" + s.Value[:12]
+		}
+	}
+	return "0.1.0"
+}
+
+func main() {
+	// The first signal asks for an orderly end; once it has come, the second ends the process at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+// run executes one command line and gives the exit code.
+func run(ctx context.Context, args []string) int {
+	var cmds commands
+	parser, err := kong.New(&cmds,
+		kong.Name("chunkstream"),
+		kong.Description("Documents in, durable chunks out, progress live."),
+		kong.UsageOnError(),
+		kong.DefaultEnvars("CHUNKSTREAM"),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chunkstream:", err)
+		return exitUsage
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "chunkstream: %v\n  See: chunkstream --help\n", err)
+		return exitUsage
+	}
+	err = parsed.Run()
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "chunkstream:", err)
+	code := exitFailed
+	if e, ok := errors.AsType[*exitError](err); ok {
+		code = e.code
+		if e.hint != "" {
+			fmt.Fprintln(os.Stderr, "  Try:", e.hint)
+		}
+	}
+	return code
+}
