@@ -69,13 +69,17 @@ func after(text string, i, n, end int) int {
 
 // before returns the nearest j in [start, i] for which text[j:i] holds n characters, or start when it holds fewer.
 func before(text string, i, n, start int) int {
-	for n >= 32 && i-start >= 32 {
+	for n > 32 && i-start >= 32 { // n stays above 0: the byte loop stops at the start of a rune
 		a, b, c, d := load8(text, i-8), load8(text, i-16), load8(text, i-24), load8(text, i-32)
 		n -= 32
 		if (a|b|c|d)&highs != 0 {
 			n += sum(tails(a) + tails(b) + tails(c) + tails(d))
 		}
 		i -= 32
+	}
+	for n > 8 && i-start >= 8 {
+		n -= 8 - sum(tails(load8(text, i-8)))
+		i -= 8
 	}
 	for n > 0 && i > start {
 		i--

@@ -106,8 +106,17 @@ const (
 // lastSoft returns the last boundary of the best level in (lo, hi], or of any level when anyLevel is set, or 0. Unless
 // anyLevel is set there is no line end in text[lo:hi]. Each run of white space is read once, so the time is linear.
 func lastSoft(text string, lo, hi int, anyLevel bool) int {
-	clause, space := 0, 0
-	for i := hi; i > lo; {
+	best := levelNone
+	at := 0
+	// better keeps a boundary and reports whether the search is over. Boundaries come in order, the last first.
+	better := func(found level, i int) bool {
+		if found > best {
+			best, at = found, i
+		}
+		return best == levelSentence || anyLevel && best != levelNone
+	}
+	i := hi
+	for i > lo {
 		if i-lo >= 8 {
 			// Skip what is neither white space nor beyond ASCII: bytes of 0x21 to 0x7F. Some 0x21 may stop it too.
 			w := load8(text, i-8)
@@ -117,55 +126,75 @@ func lastSoft(text string, lo, hi int, anyLevel bool) int {
 			}
 		}
 		b := text[i-1]
-		found, prev := levelNone, i-1
+		if b < utf8.RuneSelf && !asciiSpace[b] {
+			i--
+			continue
+		}
+		if b == '\n' && anyLevel {
+			return i
+		}
+		r, w := rune(b), 1
+		if b >= utf8.RuneSelf {
+			r, w = utf8.DecodeLastRuneInString(text[:i])
+		}
 		switch {
-		case b < utf8.RuneSelf:
-			if !asciiSpace[b] {
-				i--
+		case b == ' ' || breakingSpace(r):
+			if !isBreak(text, i) {
+				i -= w
 				continue
 			}
-			if b == '\n' {
-				if anyLevel {
-					return i
-				}
-			} else if isBreak(text, i) {
-				found, prev = spaceLevel(text, lo, i)
+			found, prev := spaceLevel(text, i)
+			if better(found, i) {
+				return at
 			}
+			i = prev
+		case wideMark(r) != levelNone:
+			if j := closeMark(text, i, hi); j > 0 && better(wideMark(r), j) {
+				return at
+			}
+			i -= w
 		default:
-			r, w := utf8.DecodeLastRuneInString(text[:i])
-			prev = i - w
-			switch {
-			case breakingSpace(r):
-				if isBreak(text, i) {
-					found, prev = spaceLevel(text, lo, i)
-				}
-			case wideMark(r) != levelNone || isCloser(r):
-				if q, _ := utf8.DecodeRuneInString(text[i:]); wideMark(q) == levelNone && !isCloser(q) && isBreak(text, i) {
-					found = markLevel(text, i, wideMark)
-				}
+			i -= w
+		}
+	}
+	// A mark at or before lo may have closers that reach beyond it.
+	for range 5 {
+		r, w := utf8.DecodeLastRuneInString(text[:i])
+		if found := wideMark(r); found != levelNone {
+			if j := closeMark(text, i, hi); j > lo {
+				better(found, j)
 			}
+			break
 		}
+		if !isCloser(r) {
+			break
+		}
+		i -= w
+	}
+	return at
+}
+
+// closeMark returns the boundary that belongs to the wide mark before i, behind at most four closers; it is 0 when there
+// is none up to hi, or when another mark or closer follows.
+func closeMark(text string, i, hi int) int {
+	for n := 0; i <= hi; n++ {
+		r, w := utf8.DecodeRuneInString(text[i:])
 		switch {
-		case found == levelNone:
-		case found == levelSentence || anyLevel:
+		case isCloser(r) && n < 4:
+			i += w
+		case isCloser(r) || wideMark(r) != levelNone || !isBreak(text, i):
+			return 0
+		default:
 			return i
-		case found == levelClause && clause == 0:
-			clause = i
-		case found == levelSpace && space == 0:
-			space = i
 		}
-		i = prev
 	}
-	if clause > 0 {
-		return clause
-	}
-	return space
+	return 0
 }
 
 // spaceLevel is the level of the boundary at i, which follows white space, and where the search goes on: at the start
-// of that white space, or at the line end in it (then there is no boundary at i). It may look past lo, but not past the
-// first character of the chunk.
-func spaceLevel(text string, lo, i int) (level, int) {
+// of that white space, or at the line end in it (then there is no boundary at i). It may look before the range of the
+// search, but no further than the first character of the chunk.
+func spaceLevel(text string, i int) (level, int) {
 	for k := i; ; {
 		b := text[k-1]
 		w := 1
@@ -181,7 +210,7 @@ func spaceLevel(text string, lo, i int) (level, int) {
 			return levelNone, k
 		}
 		if !asciiSpace[b] {
-			return max(levelSpace, markLevel(text, k, anyMark)), k
+			return max(levelSpace, markLevel(text, k)), k
 		}
 		if k -= w; k <= 0 {
 			return levelSpace, 0
@@ -190,10 +219,10 @@ func spaceLevel(text string, lo, i int) (level, int) {
 }
 
 // markLevel is the level of the mark before i, seen through at most four closers.
-func markLevel(text string, i int, mark func(rune) level) level {
+func markLevel(text string, i int) level {
 	for range 5 {
 		r, w := utf8.DecodeLastRuneInString(text[:i])
-		if l := mark(r); l != levelNone {
+		if l := anyMark(r); l != levelNone {
 			return l
 		}
 		if !isCloser(r) {
@@ -204,11 +233,11 @@ func markLevel(text string, i int, mark func(rune) level) level {
 	return levelNone
 }
 
-// breakingSpace reports whether r is white space beyond ASCII after which a line may break: not the no-break spaces
-// U+00A0, U+2007 and U+202F.
+// breakingSpace reports whether r is white space after which a line may break: not the no-break spaces U+00A0, U+2007
+// and U+202F.
 func breakingSpace(r rune) bool {
 	switch r {
-	case '\u0085', '\u1680', '\u2028', '\u2029', '\u205F', '\u3000':
+	case '\t', '\v', '\f', '\r', ' ', '\u0085', '\u1680', '\u2028', '\u2029', '\u205F', '\u3000':
 		return true
 	}
 	return r >= '\u2000' && r <= '\u200A' && r != '\u2007'
