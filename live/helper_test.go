@@ -192,6 +192,7 @@ type rig struct {
 	hub     *live.Hub
 	dial    func() (net.Conn, error)
 	stop    func() // ends the hub and the server; may be called more than once
+	cancel  func() // ends Run's context
 
 	mu     sync.Mutex
 	refuse []error // what Serve methods returned
@@ -199,7 +200,8 @@ type rig struct {
 
 // handler authorises whatever owner the query names and answers errors with 418.
 func (r *rig) handler() http.Handler {
-	serve := func(f func(w http.ResponseWriter, q *http.Request, owner string, since int64, resume bool) error) http.Handler {
+	type serving func(w http.ResponseWriter, q *http.Request, owner string, since int64, resume bool) error
+	serve := func(f serving) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			owner := q.URL.Query().Get("owner")
 			if owner == "" {
@@ -247,10 +249,11 @@ func (r *rig) lastRefusal() error {
 // run starts the hub; the function it returns ends it and waits.
 func (r *rig) run() (end func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context())) // it outlives the test into its cleanup
-	done := make(chan error)
+	r.cancel = cancel
+	done := make(chan error, 1)
 	go func() { done <- r.hub.Run(ctx) }()
 	return func() {
-		stopCtx, stopped := context.WithTimeout(ctx, 5*time.Second)
+		stopCtx, stopped := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer stopped()
 		if err := r.hub.Stop(stopCtx); err != nil {
 			r.t.Errorf("Stop: %v", err)
@@ -269,8 +272,8 @@ func newRig(t testing.TB, c live.Config, tune func(net.Conn)) *rig {
 	r.hub = live.NewHub(r.journal.source(), c)
 	end := r.run()
 	server := httptest.NewUnstartedServer(r.handler())
-	server.Config.WriteTimeout = 300 * time.Millisecond // for short requests; streams must not care
-	server.Config.ReadTimeout = 300 * time.Millisecond
+	server.Config.WriteTimeout = 2 * time.Second // for short requests; streams must not care
+	server.Config.ReadTimeout = 2 * time.Second
 	if tune != nil {
 		server.Config.ConnState = func(c net.Conn, s http.ConnState) {
 			if s == http.StateNew {
@@ -496,7 +499,7 @@ func (c *client) readSSE(body io.Reader) {
 }
 
 // patience is how long a test waits for something that should come at once.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // next returns the next event.
 func (c *client) next() event.Event {
@@ -541,6 +544,9 @@ func (c *client) drop() {
 
 // brief shows events as "snapshot@3 batch4 progress".
 func brief(events []event.Event) string {
+	if n := len(events); n > 40 {
+		return fmt.Sprint(brief(events[:20]), " … ", brief(events[n-20:]))
+	}
 	var words []string
 	for _, e := range events {
 		w := string(e.Type)

@@ -308,9 +308,10 @@ func (h *Hub) tick(context.Context) {
 	defer h.mu.Unlock()
 	now := time.Now()
 	for s := range h.streams {
-		if s.socket != nil && !s.held {
+		if s.socket != nil && !s.held && !s.gone {
 			if s.socket.silence() > 3*h.config.Heartbeat {
 				h.silentClosed.Add(1)
+				s.gone = true
 				s.abort()
 				continue
 			}

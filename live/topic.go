@@ -541,6 +541,9 @@ func (h *Hub) pollFeed(ctx context.Context, f *feed) {
 	if err != nil {
 		h.sourceErrors.Add(1)
 		markFailing(&f.failing)
+		for _, t := range f.topics {
+			markFailing(&t.failing) // streams of these operations alone rely on the same poll
+		}
 		return
 	}
 	f.failing = time.Time{}

@@ -199,6 +199,9 @@ const lingering = time.Second
 // has sent something that was not read, the kernel answers with a reset), so only our direction is closed, and the
 // reader waits a moment for the client's.
 func (k *socket) Close() error {
+	if k.cut.Load() {
+		return nil
+	}
 	_ = k.Conn.SetReadDeadline(time.Now().Add(lingering))
 	if half, ok := k.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -242,10 +245,7 @@ func (k *socket) read() {
 	h.mu.Lock()
 	k.s.gone = true
 	h.mu.Unlock()
-	if !k.cut.Load() {
-		_ = k.Conn.SetReadDeadline(time.Now().Add(lingering))
-		_, _ = io.CopyN(io.Discard, k.Conn, 1<<20)
-	}
+	_, _ = io.CopyN(io.Discard, k.Conn, 1<<20) // Close has set the deadline
 	_ = k.Conn.Close()
 	h.sockets.Add(-1)
 	h.leave(k.s)

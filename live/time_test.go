@@ -1,0 +1,247 @@
+package live_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"chunkstream/event"
+	"chunkstream/live"
+)
+
+// These tests run on a clock of their own, over connections that hold nothing in between.
+
+func TestHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPipeRig(t, live.Config{})
+		defer r.stop()
+		r.publish("ann", "op_1", event.Queued)
+		clients := []*client{
+			r.watch("ws", "op_1", ""), r.watch("sse", "op_1", ""), r.watchWS("/ws"), r.watchSSE("/events", ""),
+		}
+		for _, c := range clients {
+			c.next()
+		}
+		began := time.Now()
+		for range 10 {
+			for _, c := range clients {
+				<-c.pings
+			}
+		}
+		if got := time.Since(began); got < 145*time.Second || got > 156*time.Second {
+			t.Errorf("10 heartbeats took %v, want 150 s", got)
+		}
+		// Whoever answers stays, and the server's own timeouts of 1 s have ended nobody.
+		r.publish("ann", "op_1", event.Started)
+		for i, c := range clients {
+			if e := c.next(); e.Seq != 2 {
+				t.Errorf("client %d got %+v, want started", i, e)
+			}
+		}
+	})
+}
+
+func TestSilentSocketIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPipeRig(t, live.Config{})
+		defer r.stop()
+		r.publish("ann", "op_1", event.Queued)
+		began := time.Now()
+		c := r.watchWSHandler("/op/op_1/ws", false)
+		c.next()
+		for range c.events {
+		}
+		<-c.end
+		if got := time.Since(began); got < 45*time.Second || got > 47*time.Second {
+			t.Errorf("closed after %v, want 45 s", got)
+		}
+		if s := r.hub.Stats(); s.SilentClosed != 1 {
+			t.Errorf("stats: %+v, want one silent", s)
+		}
+	})
+}
+
+// A lost last event leaves no gap; only the poll can find it.
+func TestPollFindsLostLastEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPipeRig(t, live.Config{})
+		defer r.stop()
+		r.publish("ann", "op_1", event.Queued)
+		clients := []*client{r.watch("ws", "op_1", ""), r.watch("sse", "op_1", ""), r.watchWS("/ws")}
+		for _, c := range clients {
+			c.next()
+		}
+		began := time.Now()
+		r.journal.commit("ann", "op_1", event.Completed)
+		for _, c := range clients {
+			if e := c.next(); e.Seq != 2 {
+				t.Errorf("got %+v, want completed2", e)
+			}
+		}
+		if got := time.Since(began); got > time.Second {
+			t.Errorf("found after %v, want at most 1 s", got)
+		}
+	})
+}
+
+func TestSourceFailsForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPipeRig(t, live.Config{})
+		defer r.stop()
+		r.publish("ann", "op_1", event.Queued)
+		clients := []*client{r.watch("ws", "op_1", ""), r.watch("sse", "op_1", ""), r.watchWS("/ws")}
+		for _, c := range clients {
+			c.next()
+		}
+		r.journal.setBroken(true)
+		r.journal.commit("ann", "op_1", event.Started) // lost
+		r.publish("ann", "op_1", event.Batch)          // must not be delivered before it
+		time.Sleep(25 * time.Second)
+		for i, c := range clients {
+			if got := c.come(); len(got) > 0 {
+				t.Errorf("client %d got %s although event 2 could not be read", i, brief(got))
+			}
+		}
+		r.journal.setBroken(false)
+		r.publish("ann", "op_1", event.Completed)
+		for i, c := range clients {
+			events := c.untilEnded(1)
+			checkDense(t, events, 2, 4)
+			if i < 2 {
+				c.rest()
+			}
+		}
+		if s := r.hub.Stats(); s.SourceErrors < 20 {
+			t.Errorf("SourceErrors = %d, want one for each try", s.SourceErrors)
+		}
+	})
+}
+
+func TestSourceFailsForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPipeRig(t, live.Config{})
+		defer r.stop()
+		r.publish("ann", "op_1", event.Queued)
+		began := time.Now()
+		clients := []*client{r.watch("ws", "op_1", ""), r.watch("sse", "op_1", ""), r.watchWS("/ws"),
+			r.watchSSE("/events", "")}
+		for _, c := range clients {
+			c.next()
+		}
+		r.journal.setBroken(true)
+		for i, c := range clients {
+			_, end := c.rest30()
+			if want := []int{1013, 0, 1013, 0}[i]; end.code != want {
+				t.Errorf("client %d ended with %+v, want %d", i, end, want)
+			}
+		}
+		if got := time.Since(began); got < 30*time.Second || got > 34*time.Second {
+			t.Errorf("gave up after %v, want 30 s", got)
+		}
+	})
+}
+
+// rest30 is rest for an end that takes its time, on the tests' clock.
+func (c *client) rest30() (out []event.Event, end ended) {
+	for e := range c.events {
+		out = append(out, e)
+	}
+	return out, <-c.end
+}
+
+// Progress is conflated for whoever is not reading: the newest is what counts.
+func TestEphemeralIsConflated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPipeRig(t, live.Config{})
+		defer r.stop()
+		r.publish("ann", "op_1", event.Queued)
+		r.publish("ann", "op_1", event.Started)
+		for _, path := range []string{"/op/op_1/ws", "/ws"} {
+			conn, err := r.dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			handshake(t, conn, path)
+			synctest.Wait() // the snapshot is on its way, and nobody reads
+			for n := range int64(100) {
+				r.progress("ann", "op_1", 1, 100+n)
+			}
+			synctest.Wait()
+			events := readEvents(t, conn, 2)
+			if brief(events) != "snapshot@2 progress" || events[1].Data.BytesDone != 199 {
+				t.Errorf("%s: got %s with %d bytes, want the snapshot and the last progress", path, brief(events),
+					events[1].Data.BytesDone)
+			}
+			_ = conn.Close()
+		}
+	})
+}
+
+// Bounded patience, on the exact clock: a stuck write alone is no reason, nor is a full mailbox alone.
+func TestSlowReaderByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPipeRig(t, live.Config{})
+		defer r.stop()
+		r.publish("ann", "op_1", event.Queued)
+		conn, err := r.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		handshake(t, conn, "/op/op_1/ws")
+		for range 64 {
+			r.publish("ann", "op_1", event.Batch)
+		}
+		time.Sleep(3 * time.Second)
+		if s := r.hub.Stats(); s.SlowClosed != 0 {
+			t.Fatalf("closed with a mailbox that is just full: %+v", s)
+		}
+		r.publish("ann", "op_1", event.Batch)
+		time.Sleep(time.Second)
+		if s := r.hub.Stats(); s.SlowClosed != 1 {
+			t.Fatalf("still open with an overflowed mailbox: %+v", s)
+		}
+		last, code, reason := readFrames(t, conn)
+		if last != 0 || code != 4408 || reason != "slow reader: reconnect with since=1" {
+			t.Errorf("read up to %d, then %d %q; want the snapshot alone and 4408 since=1", last, code, reason)
+		}
+		_ = conn.Close()
+	})
+}
+
+// The end of Run's context alone ends streams too, politely.
+func TestRunEnds(t *testing.T) {
+	r := newRig(t, live.Config{}, nil)
+	r.publish("ann", "op_1", event.Queued)
+	c := r.watch("ws", "op_1", "")
+	c.next()
+	r.cancel()
+	if _, end := c.rest(); end.code != int(live.CloseGoingAway) {
+		t.Errorf("ended with %+v, want 1001", end)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := live.NewMemory(4)
+		for n := range int64(6) {
+			bus.Publish(event.Owned{Owner: "ann", Event: event.Event{Seq: n + 1}})
+		}
+		if got := bus.Dropped(); got != 2 {
+			t.Errorf("Dropped = %d, want 2", got)
+		}
+		var got []int64
+		done := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer close(done)
+			bus.Run(ctx, func(e event.Owned) { got = append(got, e.Event.Seq) })
+		}()
+		synctest.Wait()
+		cancel()
+		<-done
+		if len(got) != 4 || got[0] != 1 || got[3] != 4 {
+			t.Errorf("delivered %v, want 1 to 4", got)
+		}
+	})
+}
