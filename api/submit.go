@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"chunkstream/chunk"
+	"chunkstream/crashpoint"
 	"chunkstream/extract"
 	"chunkstream/store"
 )
@@ -50,6 +51,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return errors.Join(err, discard(ctx, staged))
 	}
+	crashpoint.Hit(crashpoint.AfterStage)
 	made, err := a.cfg.Store.Create(ctx, store.NewOperation{
 		Owner: who, Name: in.name, Staged: staged, DocumentID: in.documentID,
 		Strategy: in.plan.Strategy, Settings: in.plan.Settings, SplitterVersion: chunk.Version,
@@ -70,7 +72,9 @@ func (a *API) created(w http.ResponseWriter, r *http.Request, made store.Created
 	if made.Replayed {
 		w.Header().Set("Idempotent-Replayed", "true")
 	} else {
+		crashpoint.Hit(crashpoint.AfterSubmitCommit)
 		a.cfg.Publish(made.Event)
+		crashpoint.Hit(crashpoint.BeforeWake)
 		a.cfg.Wake(store.LaneOf(op.BytesTotal))
 	}
 	op, err := a.awaitEnd(r.Context(), op, wait)

@@ -160,6 +160,13 @@ func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.
 	}
 	server := api.Server(handler, log)
 
+	// Before the first request can be answered, so that nobody ever sees an empty list.
+	if id, err := addSample(ctx, db, wakeLane, hub.Publish); err != nil {
+		log.Warn("the sample document could not be added", "error", err)
+	} else {
+		sample.Store(id)
+	}
+
 	hubCtx, endHub := context.WithCancel(base)
 	var hubGroup, workGroup, httpGroup errgroup.Group
 	hubGroup.Go(func() error { return hub.Run(hubCtx) })
@@ -176,11 +183,6 @@ func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.
 		close(failed)
 		return fmt.Errorf("serve http: %w", err)
 	})
-	if id, err := addSample(ctx, db, wakeLane, hub.Publish); err != nil {
-		log.Warn("the sample document could not be added", "error", err)
-	} else {
-		sample.Store(id)
-	}
 	c.announce(listener.Addr(), loopback && !gate.Keyed(), began, sample.Load())
 
 	select {
