@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,15 +34,15 @@ type BenchCmd struct {
 // BenchServiceCmd submits documents as fast as its clients can, or at a rate, learns by socket when each is completed,
 // and checks at the end that all were and that chunks are slices of what was sent.
 type BenchServiceCmd struct {
-	Clients   int           `default:"16" help:"How many submit at once, each waiting for its document's end."`
-	Size      byteSize      `default:"4KB" placeholder:"SIZE" help:"Of each document: 4KB, 100KB, 5MB, 1MiB (default ${default})."`
-	Duration  time.Duration `default:"10s" help:"How long to measure, after a second of warming up."`
+	Clients   int           `default:"16" help:"How many submit at once, each waiting for its end."`
+	Size      byteSize      `default:"4KB" placeholder:"SIZE" help:"Of each document: 4KB (the default), 100KB, 1MiB."`
+	Duration  time.Duration `default:"10s" help:"How long to measure, after a second of warm-up."`
 	Rate      float64       `placeholder:"N" help:"Submit N documents a second, and measure from when each was due."`
-	Watch     string        `default:"all" enum:"all,each" help:"Learn of the end by one socket for all, or by one for each operation."`
+	Watch     string        `default:"all" enum:"all,each" help:"Hear of ends by one socket for all, or by one for each."`
 	ChunkSize int           `default:"1000" help:"Characters in a chunk at most."`
 	Server    string        `placeholder:"URL" help:"Measure this server instead of starting one."`
-	APIKey    string        `name:"api-key" env:"CHUNKSTREAM_API_KEY" help:"The key of the server named by --server."`
-	Data      string        `placeholder:"FOLDER" help:"Where the started server's data go (default: a new temporary folder)."`
+	APIKey    string        `name:"api-key" env:"CHUNKSTREAM_API_KEY" hidden:"" help:"Use the environment variable."`
+	Data      string        `env:"-" placeholder:"FOLDER" help:"For the started server's data; default: a temporary one."`
 	JSON      bool          `name:"json" help:"Print one JSON object instead of a table."`
 	Seed      uint64        `default:"1" help:"Of the generated text."`
 }
@@ -52,7 +51,8 @@ type BenchServiceCmd struct {
 // the text that was sent.
 func (b *BenchServiceCmd) Run(ctx context.Context) error {
 	if b.Clients < 1 || b.Clients > 4096 || b.Size < 64 || b.Size > 64<<20 || b.Duration <= 0 || b.Rate < 0 {
-		return errors.New("bench: want 1 to 4096 clients, 64 bytes to 64 MiB, a duration, and a rate from 0")
+		return &exitError{exitUsage, errors.New("bench: want 1 to 4096 clients, 64 bytes to 64 MiB, a duration, a rate from 0"),
+			"chunkstream bench service --clients 16 --size 4KB --duration 10s"}
 	}
 	result := BenchResult{
 		Clients: b.Clients, Size: int64(b.Size), Rate: b.Rate, Watch: b.Watch, Cores: runtime.NumCPU(),
@@ -121,7 +121,7 @@ type load struct {
 
 	samples []sample
 	events  []time.Duration // from recorded to heard
-	checks  []sample        // a few, to be compared with what was sent
+	checked int             // operations whose chunks were compared with what was sent
 }
 
 // end is how an operation ended, and when this was heard.
@@ -135,7 +135,6 @@ type sample struct {
 	salt              int64
 	submitted, passed time.Duration // from the start until answered, and until heard of as ended
 	status            string
-	chunks            int64
 	ended             time.Time
 }
 
@@ -145,9 +144,8 @@ func (l *load) run(ctx context.Context) error {
 	defer cancel()
 	var watcher sync.WaitGroup
 	if l.Watch == "all" {
-		ready := make(chan struct{})
-		watcher.Go(func() { l.watchAll(ctx, ready) })
-		if _, err := l.submit(ctx, slices.Clone(l.text), time.Now(), 0); err != nil { // the socket is there once this ends
+		watcher.Go(func() { l.watchAll(ctx) })
+		if err := l.prime(ctx); err != nil {
 			cancel()
 			watcher.Wait()
 			return err
@@ -160,8 +158,8 @@ func (l *load) run(ctx context.Context) error {
 	if l.Rate > 0 {
 		g.Go(func() error { return l.pace(loading) })
 	}
-	for i := range l.Clients {
-		g.Go(func() error { return l.submitter(loading, i) })
+	for range l.Clients {
+		g.Go(func() error { return l.submitter(loading) })
 	}
 	err := g.Wait()
 	if err == nil {
@@ -170,6 +168,19 @@ func (l *load) run(ctx context.Context) error {
 	cancel()
 	watcher.Wait()
 	return err
+}
+
+// prime submits until it hears of an end: the socket for all is open then.
+func (l *load) prime(ctx context.Context) error {
+	for range 50 {
+		try, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		_, err := l.submit(try, []byte("Is anybody listening to number 000000000000?"), time.Now())
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return errors.New("bench: the socket for all operations tells nothing")
 }
 
 // pace hands out the moments at which documents are due, whether or not anyone is free to take them.
@@ -197,7 +208,7 @@ func (l *load) pace(ctx context.Context) error {
 	}
 }
 
-func (l *load) submitter(ctx context.Context, number int) error {
+func (l *load) submitter(ctx context.Context) error {
 	body := slices.Clone(l.text)
 	var mine []sample
 	defer func() {
@@ -205,7 +216,7 @@ func (l *load) submitter(ctx context.Context, number int) error {
 		defer l.mu.Unlock()
 		l.samples = append(l.samples, mine...)
 	}()
-	for n := 0; ; n++ {
+	for {
 		start := time.Now()
 		if l.Rate > 0 {
 			var ok bool
@@ -215,24 +226,19 @@ func (l *load) submitter(ctx context.Context, number int) error {
 		} else if start.After(l.until) {
 			return nil
 		}
-		one, err := l.submit(ctx, body, start, 0)
+		one, err := l.submit(ctx, body, start)
 		if err != nil {
 			return err
 		}
 		if !start.Before(l.from) {
 			mine = append(mine, one)
-			if number < 8 && n%97 == 1 { // a few of the first clients' documents
-				l.mu.Lock()
-				l.checks = append(l.checks, one)
-				l.mu.Unlock()
-			}
 		}
 	}
 }
 
 // submit sends one document and waits until its end is heard of.
-func (l *load) submit(ctx context.Context, body []byte, start time.Time, salt int64) (sample, error) {
-	one := sample{salt: cmp.Or(salt, l.salt.Add(1))}
+func (l *load) submit(ctx context.Context, body []byte, start time.Time) (sample, error) {
+	one := sample{salt: l.salt.Add(1)}
 	season(body, one.salt)
 	op, err := l.client.Submit(ctx, client.Submission{
 		Text: bytes.NewReader(body), Settings: url.Values{"chunk_size": {strconv.Itoa(l.ChunkSize)}},
@@ -280,7 +286,7 @@ func (l *load) await(ctx context.Context, id string) (end, error) {
 	}
 }
 
-func (l *load) watchAll(ctx context.Context, _ chan struct{}) {
+func (l *load) watchAll(ctx context.Context) {
 	for e, err := range l.client.WatchAll(ctx) {
 		at := time.Now()
 		l.mu.Lock()
@@ -327,10 +333,13 @@ func (l *load) heard(e event.Event, at time.Time) {
 	}
 }
 
-// check compares a few operations' chunks with what was sent, byte for byte.
+// check compares the chunks of twenty operations, from all over the run, with what was sent, byte for byte.
 func (l *load) check(ctx context.Context) error {
+	const most = 20
 	body := slices.Clone(l.text)
-	for _, one := range l.checks[:min(len(l.checks), 20)] {
+	every := max(len(l.samples)/most, 1)
+	for ; l.checked < min(len(l.samples), most); l.checked++ {
+		one := l.samples[l.checked*every]
 		season(body, one.salt)
 		at, n := int64(0), int64(0)
 		for chunk, err := range l.client.Chunks(ctx, one.id) {
@@ -345,7 +354,7 @@ func (l *load) check(ctx context.Context) error {
 			at, n = chunk.EndByte, n+1
 		}
 		if len(bytes.TrimSpace(body[at:])) > 0 {
-			return fmt.Errorf("bench: the chunks of %s end at byte %d of %d", one.id, at, len(body))
+			return fmt.Errorf("bench: the chunks of %s (%s) end at byte %d of %d", one.id, one.status, at, len(body))
 		}
 	}
 	return nil
@@ -391,7 +400,7 @@ type ColdStart struct {
 }
 
 func (l *load) report(r *BenchResult) {
-	r.Operations, r.Checked = len(l.samples), min(len(l.checks), 20)
+	r.Operations, r.Checked = len(l.samples), l.checked
 	last := l.from
 	var completed, submitted []time.Duration
 	for _, s := range l.samples {
@@ -419,7 +428,9 @@ func spread(all []time.Duration) Spread {
 	return Spread{at(0.50), at(0.99), at(1)}
 }
 
-func ms(d time.Duration) float64 { return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond) }
+func ms(d time.Duration) float64 {
+	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
+}
 
 func (r BenchResult) print(w io.Writer, asJSON bool) error {
 	if asJSON {
@@ -432,7 +443,8 @@ func (r BenchResult) print(w io.Writer, asJSON bool) error {
 		how = fmt.Sprintf("%g a second", r.Rate)
 	}
 	row("load", "%d clients · %s · %s · socket for %s · %d cores", r.Clients, byteSize(r.Size), how, r.Watch, r.Cores)
-	row("operations", "%d in %.1f s · %d failed · %d compared byte for byte", r.Operations, r.Seconds, r.Failed, r.Checked)
+	row("operations", "%d in %.1f s · %d failed · %d compared byte for byte",
+		r.Operations, r.Seconds, r.Failed, r.Checked)
 	row("throughput", "%.0f operations/s · %.1f MB/s", r.PerSecond, r.BytesRate/1e6)
 	for _, s := range []struct {
 		name string
@@ -460,16 +472,19 @@ var units = []struct {
 
 // UnmarshalText reads "4KB" and the like.
 func (s *byteSize) UnmarshalText(text []byte) error {
+	number, unit := string(text), int64(1)
 	for _, u := range units {
-		if number, ok := strings.CutSuffix(string(text), u.name); ok {
-			n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 32)
-			*s = byteSize(n * u.n)
-			return err
+		if n, ok := strings.CutSuffix(number, u.name); ok {
+			number, unit = strings.TrimSpace(n), u.n
+			break
 		}
 	}
-	n, err := strconv.ParseInt(string(text), 10, 64)
-	*s = byteSize(n)
-	return err
+	n, err := strconv.ParseInt(number, 10, 32)
+	if err != nil {
+		return fmt.Errorf("%q is not a size such as 4KB, 1MiB or 5MB", text)
+	}
+	*s = byteSize(n * unit)
+	return nil
 }
 
 func (s byteSize) String() string {
