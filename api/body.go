@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A body must keep coming: bodyGrace after it was first asked for, plus a second for every bodyRate bytes received.
+// A body must keep coming: all waiting for it together may take bodyGrace, plus a second for every bodyRate bytes
+// received. The time between two reads is the server's own, storing what came, and does not count.
 const (
 	bodyGrace = 10 * time.Second
 	bodyRate  = 16 << 10 // bytes a second
@@ -48,7 +49,7 @@ type body struct {
 	conn     *http.ResponseController
 	limit    int64 // bytes that may come
 	n        int64 // bytes that came
-	started  time.Time
+	waited   time.Duration
 	extended time.Time // when the deadline was last moved
 	grace    time.Duration
 }
@@ -64,17 +65,15 @@ func (a *API) newBody(w http.ResponseWriter, r *http.Request, limit int64) (*bod
 
 func (b *body) Read(p []byte) (int, error) {
 	now := time.Now()
-	if b.started.IsZero() {
-		b.started = now
-	}
 	if now.Sub(b.extended) > b.grace/20 {
 		b.extended = now
-		deadline := b.started.Add(b.grace + time.Duration(b.n)*time.Second/bodyRate)
+		deadline := now.Add(b.grace + time.Duration(b.n)*time.Second/bodyRate - b.waited)
 		if err := b.conn.SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return 0, &bodyError{cause: err}
 		}
 	}
 	n, err := b.r.Read(p)
+	b.waited += time.Since(now)
 	b.n += int64(n)
 	if b.n > b.limit {
 		return 0, &bodyError{limit: b.limit}
