@@ -162,7 +162,7 @@ func (c *Client) follow(ctx context.Context, yield func(event.Event, error) bool
 // positions is how far each operation of WatchAll has come: the last number seen, while it is live.
 type positions struct {
 	of    map[string]int64
-	again map[string]bool // live when the connection broke, and not seen since
+	again map[string]bool // live when the connection broke
 	gone  map[string]bool // found to have ended while the new stream may still tell of it
 }
 
@@ -181,11 +181,6 @@ func (p *positions) admit(e event.Event) (bool, error) {
 		return false, nil
 	case e.Type == event.Snapshot || e.Type == event.Resync:
 		fresh := !known || e.Data.Seq > last
-		if p.again[e.OperationID] {
-			delete(p.again, e.OperationID)
-		} else if known && e.Type == event.Snapshot {
-			return false, nil
-		}
 		p.set(e, e.Data.Seq)
 		return fresh, nil
 	case !e.Type.Durable():
