@@ -40,7 +40,7 @@ type journal struct {
 	broken     bool             // every read fails
 	activeCap  int              // how many operations Active returns; 0 means all
 	forgotten  map[string]int64 // events up to this number cannot be read any more
-	onSnapshot func(id string)  // called before a snapshot is returned, without the lock
+	onRead     func()           // called once, without the lock, after a state was read and before it is returned
 }
 
 type history struct {
@@ -91,6 +91,15 @@ func (j *journal) setBroken(b bool) {
 	j.mu.Unlock()
 }
 
+// takeHook returns onRead for the first one who asks. j.mu is held.
+func (j *journal) takeHook() func() {
+	if hook := j.onRead; hook != nil {
+		j.onRead = nil
+		return hook
+	}
+	return func() {}
+}
+
 func (h *history) snapshot(id string) event.Event {
 	last := h.events[len(h.events)-1]
 	d := last.Data
@@ -119,7 +128,7 @@ func (j *journal) source() live.Source {
 		},
 		Snapshot: func(ctx context.Context, owner, id string) (event.Event, error) {
 			j.mu.Lock()
-			hook := j.onSnapshot
+			hook := j.takeHook()
 			h := j.operations[id]
 			broken := j.broken
 			found := h != nil && h.owner == owner
@@ -134,13 +143,13 @@ func (j *journal) source() live.Source {
 			case !found:
 				return event.Event{}, errNotFound
 			}
-			if hook != nil {
-				hook(id)
-			}
+			hook()
 			return e, ctx.Err()
 		},
 		Active: func(_ context.Context, owner string) ([]event.Event, error) {
 			j.mu.Lock()
+			hook := j.takeHook()
+			defer hook() // after the lock is given back
 			defer j.mu.Unlock()
 			if j.broken {
 				return nil, errBroken
