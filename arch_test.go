@@ -3,6 +3,8 @@
 package chunkstream_test
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"path"
 	"slices"
@@ -121,5 +123,29 @@ func TestImportsCanFail(t *testing.T) {
 		"chunkstream/api github.com/prometheus/client_golang/prometheus/promhttp net/http\n"
 	if got := complaints(fine, street); len(got) != 0 {
 		t.Errorf("allowed imports: got complaints %q", got)
+	}
+}
+
+// TestDesignQuotesTheTable keeps docs/design.md's table and this one the same.
+func TestDesignQuotesTheTable(t *testing.T) {
+	doc, err := os.ReadFile("docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(doc), "| package | is | may import |\n|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var want strings.Builder
+	for _, r := range street {
+		ours := r.ours
+		switch ours {
+		case "*":
+			ours = "everything"
+		case "":
+			ours = "–"
+		}
+		fmt.Fprintf(&want, "| `%s` | %s | %s |\n", r.name, r.is, ours)
+	}
+	if got := table + "\n"; !found || got != want.String() {
+		t.Errorf("docs/design.md: the table of packages is not that of arch_test.go, which is\n%s", want.String())
 	}
 }
