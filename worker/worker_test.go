@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"iter"
 	"path/filepath"
@@ -31,14 +32,18 @@ type bench struct {
 	events map[string][]event.Event // durable ones, per operation
 	ended  map[string]chan struct{}
 	other  chan event.Event // ephemeral ones
+
+	path      string
+	abandoned bool // a run was cut off: its lease may still be held
 }
 
 func newBench(t *testing.T) *bench {
-	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "a.db")})
+	path := filepath.Join(t.TempDir(), "a.db")
+	s, err := store.Open(t.Context(), store.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, store: s, events: map[string][]event.Event{}, ended: map[string]chan struct{}{},
+	b := &bench{T: t, store: s, path: path, events: map[string][]event.Event{}, ended: map[string]chan struct{}{},
 		other: make(chan event.Event, 100)}
 	t.Cleanup(func() {
 		lines, err := s.CheckInvariants(context.Background())
@@ -46,7 +51,7 @@ func newBench(t *testing.T) *bench {
 			t.Error(err)
 		}
 		for _, l := range lines {
-			if !strings.HasPrefix(l, "I1 ") { // some tests stop half-way on purpose
+			if !strings.HasPrefix(l, "I1 ") && !b.abandoned { // some tests stop half-way on purpose
 				t.Error(l)
 			}
 		}
@@ -441,6 +446,47 @@ func TestTakesOverFromADeadWorker(t *testing.T) {
 	if _, err := runs[0].HandOver(t.Context()); !errors.Is(err, store.ErrFenced) {
 		t.Errorf("the dead one's write: %v", err)
 	}
+}
+
+// TestCutOffWithinASecond: with the database locked by somebody else, a run that is cut off ends all its I/O at once,
+// and no goroutine of the worker is left.
+func TestCutOffWithinASecond(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	g := gated{make(chan struct{}), 1}
+	_, stop := b.start(worker.Config{Parse: parseAs(g), Drain: 50 * time.Millisecond})
+	b.submit(strings.Repeat("x", 2000), `{}`)
+	g.step <- struct{}{} // the run has begun
+	db, err := sql.Open("sqlite", b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	other, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := other.ExecContext(t.Context(), `BEGIN IMMEDIATE`); err != nil {
+		t.Fatal(err)
+	}
+	for waiting := false; !waiting; { // until a batch's commit waits for the lock
+		select {
+		case g.step <- struct{}{}:
+		case <-time.After(200 * time.Millisecond):
+			waiting = true
+		}
+	}
+	began := time.Now()
+	stop()
+	took := time.Since(began)
+	if _, err := other.ExecContext(t.Context(), `ROLLBACK`); err != nil {
+		t.Error(err)
+	}
+	if took > 2*time.Second { // the drain, a second, and room for a busy machine
+		t.Errorf("stopping took %v", took)
+	}
+	b.abandoned = true
 }
 
 func TestConfig(t *testing.T) {
