@@ -68,10 +68,10 @@ func TestJoinAtEveryPoint(t *testing.T) {
 				}
 			})
 			for since := 0; since <= joined; since++ {
+				if kind == "sse" && since == len(story) {
+					continue // answered 204, see TestResumeAfterEnd
+				}
 				t.Run(fmt.Sprint(kind, "/since ", since, " after ", joined), func(t *testing.T) {
-					if kind == "sse" && since == len(story) {
-						t.Skip("answered 204, see TestResumeAfterEnd")
-					}
 					r := newRig(t, live.Config{}, nil)
 					for _, k := range story[:joined] {
 						r.publish("ann", "op_1", k)
