@@ -30,7 +30,7 @@ const (
 	MaxText    = 64 << 20 // bytes of a document's text, and of a JSON body
 	MaxPreview = 1 << 20  // bytes of a preview's text
 
-	maxEnvelope  = 1 << 20   // bytes that multipart may add around the text
+	maxEnvelope  = 256 << 10 // bytes that multipart may add around the text
 	jsonInFlight = 256 << 20 // bytes of JSON bodies above jsonFree that may be in memory at once
 	jsonFree     = 1 << 20   // bytes of a JSON body that are not counted
 	maxWait      = 60 * time.Second

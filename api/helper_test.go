@@ -177,7 +177,9 @@ func (a answer) str(t *testing.T, field string) string {
 // do sends a request; headers are "Name: value".
 func (s *server) do(method, path string, body io.Reader, headers ...string) answer {
 	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.base, method, s.url+path, body)
+	ctx, cancel := context.WithTimeout(s.base, 30*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, s.url+path, body)
 	if err != nil {
 		s.t.Fatal(err)
 	}

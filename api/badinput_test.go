@@ -1,0 +1,392 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"chunkstream/api"
+)
+
+const asJSON = "Content-Type: application/json"
+
+// zeros is a body of n letters that needs no memory.
+type letters struct{}
+
+func (letters) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// unsized hides a body's length, so that it is sent in pieces without Content-Length.
+type unsized struct{ io.Reader }
+
+func many(n int64) io.Reader { return unsized{io.LimitReader(letters{}, n)} }
+
+// TestBadInput is every way in which a submission can be wrong. None of them may leave anything behind.
+func TestBadInput(t *testing.T) {
+	s := idle(t)
+	deep := strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40)
+	kind, noFile := form(t, "f", "text", "chunk_size", "10")
+	noFile = strings.Replace(noFile, `name="file"`, `name="fiel"`, 1)
+	twice, twiceBody := form(t, "f", "text", "chunk_size", "10", "chunk_size", "20")
+	late, lateBody := form(t, "f", "text", "unit", "chars", "chunk_size", "0")
+	nulKind, nulBody := form(t, "f", "te\x00xt")
+	tests := []struct {
+		name, query, body string
+		headers           []string
+		status            int
+		code, param       string
+		suggestion        string // a part of it
+	}{
+		{name: "no body", status: 422, code: "empty_document"},
+		{name: "empty JSON body", headers: []string{asJSON}, status: 422, code: "empty_document"},
+		{name: "empty text", body: `{"text":""}`, headers: []string{asJSON}, status: 422, code: "empty_document"},
+		{name: "invalid UTF-8", body: "ab\xffcd", status: 422, code: "invalid_utf8"},
+		{name: "cut-off character at the end", body: "ab\xe2\x82", status: 422, code: "invalid_utf8"},
+		{name: "NUL", body: "ab\x00cd", status: 422, code: "nul_byte"},
+		{name: "NUL in a form", body: nulBody, headers: []string{nulKind}, status: 422, code: "nul_byte"},
+		{name: "NUL in JSON", body: `{"text":"a\u0000"}`, headers: []string{asJSON}, status: 422, code: "nul_byte"},
+		{name: "invalid UTF-8 in JSON", body: "{\"text\":\"\xff\"}", headers: []string{asJSON}, status: 422, code: "invalid_utf8"},
+
+		{name: "unknown query parameter", query: "?chunksize=5", body: "x", status: 422, code: "unknown_field",
+			param: "chunksize", suggestion: "chunk_size"},
+		{name: "misspelt wait", query: "?wiat=5", body: "x", status: 422, code: "unknown_field", param: "wiat", suggestion: "wait"},
+		{name: "unlike anything", query: "?zzzzzzzz=5", body: "x", status: 422, code: "unknown_field", param: "zzzzzzzz"},
+		{name: "unknown field in JSON", body: `{"txt":"x"}`, headers: []string{asJSON}, status: 422, code: "unknown_field",
+			param: "txt", suggestion: "text"},
+		{name: "other case in JSON", body: `{"Text":"x"}`, headers: []string{asJSON}, status: 422, code: "unknown_field",
+			param: "Text", suggestion: "text"},
+		{name: "long s in JSON", body: `{"text":"x","ſtrategy":"recursive"}`, headers: []string{asJSON}, status: 422,
+			code: "unknown_field", param: "ſtrategy", suggestion: "strategy"},
+		{name: "setting beside config", body: `{"text":"x","chunk_size":5}`, headers: []string{asJSON}, status: 422,
+			code: "unknown_field", param: "chunk_size", suggestion: "config"},
+		{name: "unknown setting in JSON", body: `{"text":"x","config":{"chunk_sise":5}}`, headers: []string{asJSON}, status: 422,
+			code: "unknown_field", param: "chunk_sise", suggestion: "chunk_size"},
+		{name: "unknown strategy", query: "?strategy=recursiv", body: "x", status: 422, code: "unknown_strategy",
+			param: "strategy", suggestion: "recursive"},
+		{name: "unknown field of a form", body: twiceBody + "", headers: []string{twice}, status: 422, code: "invalid_value",
+			param: "chunk_size"},
+		{name: "settings with JSON in the query", query: "?chunk_size=5", body: `{"text":"x"}`, headers: []string{asJSON},
+			status: 422, code: "unknown_field", param: "chunk_size"},
+
+		{name: "overlap as large as size", query: "?chunk_size=10&chunk_overlap=10", body: "x", status: 422,
+			code: "invalid_value", param: "chunk_overlap"},
+		{name: "overlap larger than size", query: "?chunk_size=10&chunk_overlap=11", body: "x", status: 422,
+			code: "invalid_value", param: "chunk_overlap"},
+		{name: "size 0", query: "?chunk_size=0", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
+		{name: "size 0 after the file", body: lateBody, headers: []string{late}, status: 422, code: "invalid_value",
+			param: "chunk_size"},
+		{name: "negative size", query: "?chunk_size=-1", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
+		{name: "negative overlap", query: "?chunk_overlap=-1", body: "x", status: 422, code: "invalid_value", param: "chunk_overlap"},
+		{name: "10^12", query: "?chunk_size=1000000000000", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
+		{name: "10^40", query: "?chunk_size=1" + strings.Repeat("0", 40), body: "x", status: 422, code: "invalid_value",
+			param: "chunk_size"},
+		{name: "a fraction", query: "?chunk_size=1.5", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
+		{name: "a word for a number", query: "?chunk_size=ten", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
+		{name: "nothing for a number", query: "?chunk_size=", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
+		{name: "a string for a number", body: `{"text":"x","config":{"chunk_size":"5"}}`, headers: []string{asJSON}, status: 422,
+			code: "invalid_value", param: "chunk_size"},
+		{name: "wrong unit", query: "?unit=char", body: "x", status: 422, code: "invalid_value", param: "unit", suggestion: "chars"},
+		{name: "a parameter twice", query: "?chunk_size=5&chunk_size=6", body: "x", status: 422, code: "invalid_value",
+			param: "chunk_size"},
+		{name: "wait too long", query: "?wait=61", body: "x", status: 422, code: "invalid_value", param: "wait"},
+		{name: "wait negative", query: "?wait=-1", body: "x", status: 422, code: "invalid_value", param: "wait"},
+		{name: "wait twice", query: "?wait=1&wait=1", body: "x", status: 422, code: "invalid_value", param: "wait"},
+		{name: "broken escape", query: "?name=%zz", body: "x", status: 400, code: "invalid_request"},
+		{name: "invalid UTF-8 in the query", query: "?name=%ff", body: "x", status: 422, code: "invalid_utf8", param: "name"},
+		{name: "line end in the name", query: "?name=a%0ab", body: "x", status: 422, code: "invalid_value", param: "name"},
+		{name: "name too long", query: "?name=" + strings.Repeat("n", 256), body: "x", status: 422, code: "invalid_value",
+			param: "name"},
+
+		{name: "broken JSON", body: `{"text":"x"`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "not JSON", body: `text`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "an array", body: `["x"]`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "duplicate keys", body: `{"text":"x","text":"y"}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "duplicate keys, one escaped", body: `{"text":"x","te\u0078t":"y"}`, headers: []string{asJSON}, status: 400,
+			code: "invalid_json"},
+		{name: "duplicate keys within config", body: `{"text":"x","config":{"unit":"chars","unit":"bytes"}}`,
+			headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "trailing data", body: `{"text":"x"}{"text":"y"}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "trailing comma", body: `{"text":"x",}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "a comment", body: `{"text":"x"} // y`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "a lone surrogate", body: `{"text":"\ud800"}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "a control character", body: "{\"text\":\"a\nb\"}", headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "too deep", body: `{"text":"x","config":` + deep + `}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "text not a string", body: `{"text":5}`, headers: []string{asJSON}, status: 422, code: "invalid_value", param: "text"},
+		{name: "text null", body: `{"text":null}`, headers: []string{asJSON}, status: 422, code: "invalid_value", param: "text"},
+		{name: "config not an object", body: `{"text":"x","config":[]}`, headers: []string{asJSON}, status: 422,
+			code: "invalid_value", param: "config"},
+		{name: "both text and document_id", body: `{"text":"x","document_id":"doc_1"}`, headers: []string{asJSON}, status: 422,
+			code: "invalid_value", param: "document_id"},
+		{name: "neither text nor document_id", body: `{"strategy":"recursive"}`, headers: []string{asJSON}, status: 422,
+			code: "missing_field", param: "text"},
+		{name: "unknown document", body: `{"document_id":"doc_00000000000000000000000000000000"}`, headers: []string{asJSON},
+			status: 404, code: "not_found", param: "document_id"},
+		{name: "a pattern as document", body: `{"document_id":"*"}`, headers: []string{asJSON}, status: 404, code: "not_found",
+			param: "document_id"},
+
+		{name: "a form without a file", body: noFile, headers: []string{kind}, status: 422, code: "unknown_field",
+			suggestion: "file"},
+		{name: "a form without a boundary", body: "x", headers: []string{"Content-Type: multipart/form-data"}, status: 415,
+			code: "unsupported_media_type"},
+		{name: "a form that is none", body: "x", headers: []string{"Content-Type: multipart/form-data; boundary=b"}, status: 400,
+			code: "invalid_request"},
+		{name: "a form that ends early", body: lateBody[:len(lateBody)-40], headers: []string{late}, status: 400,
+			code: "invalid_request"},
+		{name: "a picture", body: "\x89PNG", headers: []string{"Content-Type: image/png"}, status: 415,
+			code: "unsupported_media_type"},
+		{name: "Latin-1", body: "x", headers: []string{"Content-Type: text/plain; charset=iso-8859-1"}, status: 415,
+			code: "unsupported_media_type"},
+		{name: "gzip", body: "x", headers: []string{"Content-Encoding: gzip"}, status: 415, code: "unsupported_media_type"},
+		{name: "two content types", body: "x", headers: []string{"Content-Type: text/plain", asJSON}, status: 415,
+			code: "unsupported_media_type"},
+		{name: "no content type at all", body: "x", headers: []string{"Content-Type: ;"}, status: 415,
+			code: "unsupported_media_type"},
+	}
+	for _, tt := range tests {
+		a := s.post("/v1/operations"+tt.query, tt.body, tt.headers...)
+		p := wantProblem(t, tt.name, a, tt.status, tt.code)
+		if p == nil {
+			continue
+		}
+		if got, _ := p["param"].(string); tt.param != "" && got != tt.param {
+			t.Errorf("%s: got param %q, want %q", tt.name, got, tt.param)
+		}
+		if got, _ := p["suggestion"].(string); !strings.Contains(got, tt.suggestion) {
+			t.Errorf("%s: got suggestion %q, want %q in it", tt.name, got, tt.suggestion)
+		}
+		if len(a.body) > 1500 {
+			t.Errorf("%s: the problem has %d bytes", tt.name, len(a.body))
+		}
+	}
+	if got := s.get("/v1/operations").json(t)["data"].([]any); len(got) != 0 {
+		t.Errorf("refused requests left operations behind: %v", got)
+	}
+	if logged := s.log.String(); strings.Contains(logged, "level=ERROR") {
+		t.Errorf("a bad request is no error of ours: %s", logged)
+	}
+}
+
+// TestTooLarge: 65 MiB in every form, announced and not.
+func TestTooLarge(t *testing.T) {
+	s := idle(t)
+	const most = api.MaxText
+	announced := fmt.Sprintf("POST /v1/operations HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n", 65<<20)
+	wantProblem(t, "announced", s.exchange(announced+"\r\n"), 413, "too_large")
+	wantProblem(t, "announced, JSON", s.exchange(announced+asJSON+"\r\n\r\n"), 413, "too_large")
+	wantProblem(t, "announced, form",
+		s.exchange(announced+"Content-Type: multipart/form-data; boundary=b\r\n\r\n"), 413, "too_large")
+	wantProblem(t, "announced, preview", s.exchange(fmt.Sprintf(
+		"POST /v1/preview HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", api.MaxPreview+1)), 413, "too_large")
+
+	// Only the answer matters to a client that is still sending, so errors of its sending are none of the test's.
+	for what, tt := range map[string]struct {
+		path string
+		body io.Reader
+		kind string
+	}{
+		"streamed":        {"/v1/operations", many(most + 1), "text/plain"},
+		"streamed form":   {"/v1/operations", formOf(most + 1), "multipart/form-data; boundary=b"},
+		"streamed JSON":   {"/v1/operations", io.MultiReader(strings.NewReader(`{"text":"`), many(most)), "application/json"},
+		"preview":         {"/v1/preview", many(api.MaxPreview + 1), "text/plain"},
+		"preview as JSON": {"/v1/preview", io.MultiReader(strings.NewReader(`{"text":"`), many(api.MaxPreview+1), strings.NewReader(`"}`)), "application/json"},
+		"preview as form": {"/v1/preview", formOf(api.MaxPreview + 1), "multipart/form-data; boundary=b"},
+	} {
+		wantProblem(t, what, s.do("POST", tt.path, unsized{tt.body}, "Content-Type: "+tt.kind), 413, "too_large")
+	}
+	if a := s.do("POST", "/v1/preview?chunk_size=1000000", many(api.MaxPreview)); a.status != 200 {
+		t.Errorf("a preview of exactly the limit: got %d %.200s", a.status, a.body)
+	}
+}
+
+func formOf(n int64) io.Reader {
+	return io.MultiReader(strings.NewReader("--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n"),
+		many(n), strings.NewReader("\r\n--b--\r\n"))
+}
+
+// TestUnknownAndHostileIDs: an id that is a pattern, a path or anything else is just not found, like one that is not
+// there, and the answers cannot be told apart.
+func TestUnknownAndHostileIDs(t *testing.T) {
+	s := idle(t)
+	s.submit("", sample)
+	bad := []string{
+		"op_00000000000000000000000000000000", "doc_00000000000000000000000000000000", "*", "_", "op_*", "op_%25", "op__",
+		"..%2F..%2Fetc", "%2e%2e", "%00", "op_%00", "op_" + strings.Repeat("a", 5000), "op_%27%20OR%201=1--", "%ff", "op_%ff",
+		"operation:1", "null", "0", "-1", "OP_1", "{id}", "op_%0d%0aX: y",
+	}
+	for _, id := range bad {
+		var first string
+		for _, path := range []string{
+			"GET /v1/operations/%s", "POST /v1/operations/%s/cancel", "POST /v1/operations/%s/retry", "GET /v1/operations/%s/chunks",
+			"GET /v1/operations/%s/events", "GET /v1/documents/%s", "DELETE /v1/documents/%s", "GET /v1/documents/%s/text",
+		} {
+			method, path, _ := strings.Cut(fmt.Sprintf(path, strings.ReplaceAll(id, " ", "%20")), " ")
+			p := wantProblem(t, method+" "+path, s.do(method, path, nil), 404, "not_found")
+			if p == nil {
+				continue
+			}
+			if strings.Contains(path, "operations") {
+				if first == "" {
+					first = p["detail"].(string)
+				} else if p["detail"] != first {
+					t.Errorf("%s: got %v, others say %v", path, p["detail"], first)
+				}
+			}
+		}
+	}
+	for _, path := range []string{"/v1/operations/../documents", "/v1//operations", "/v1/operations/./x", "/nothing", "/v1", "/v1/operations/"} {
+		a := s.exchange("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		wantProblem(t, path, a, 404, "not_found")
+	}
+}
+
+func TestBadQueries(t *testing.T) {
+	s := idle(t)
+	op := s.submit("", sample)["id"].(string)
+	chunks := "/v1/operations/" + op + "/chunks"
+	for i := range 3 {
+		s.submit("", fmt.Sprint(i))
+	}
+	cursor := s.get("/v1/operations?limit=1").str(t, "next_cursor")
+	for _, tt := range []struct{ path, code, param string }{
+		{"/v1/operations?cursor=garbage", "invalid_cursor", "cursor"},
+		{"/v1/operations?cursor=%21%21", "invalid_cursor", "cursor"},
+		{"/v1/operations?cursor=" + strings.Repeat("A", 9000), "invalid_cursor", "cursor"},
+		{"/v1/operations?cursor=" + cursor[:len(cursor)-2], "invalid_cursor", "cursor"},
+		{"/v1/operations?cursor=" + cursor + "A", "invalid_cursor", "cursor"},
+		{"/v1/operations?cursor=" + op, "invalid_cursor", "cursor"},
+		{chunks + "?cursor=" + cursor, "invalid_cursor", "cursor"},
+		{chunks + "?cursor=garbage", "invalid_cursor", "cursor"},
+		{"/v1/operations?limit=0", "invalid_value", "limit"},
+		{"/v1/operations?limit=201", "invalid_value", "limit"},
+		{"/v1/operations?limit=ten", "invalid_value", "limit"},
+		{"/v1/operations?limit=1&limit=2", "invalid_value", "limit"},
+		{"/v1/operations?status=done", "invalid_value", "status"},
+		{"/v1/operations?lmit=5", "unknown_field", "lmit"},
+		{"/v1/operations/" + op + "?wait=99", "invalid_value", "wait"},
+		{"/v1/operations/" + op + "?x=1", "unknown_field", "x"},
+		{chunks + "?limit=1001", "invalid_value", "limit"},
+		{chunks + "?limit=0", "invalid_value", "limit"},
+		{chunks + "?text=maybe", "invalid_value", "text"},
+		{chunks + "?offset=1", "unknown_field", "offset"},
+		{"/v1/operations/" + op + "/events?since=-1", "invalid_value", "since"},
+		{"/v1/operations/" + op + "/events?since=x", "invalid_value", "since"},
+		{"/v1/operations/" + op + "/events?sinse=1", "unknown_field", "sinse"},
+		{"/v1/events?since=1", "unknown_field", "since"},
+		{"/v1/strategies?x=1", "unknown_field", "x"},
+		{"/healthz?x=1", "unknown_field", "x"},
+	} {
+		p := wantProblem(t, tt.path, s.get(tt.path), 422, tt.code)
+		if p != nil && p["param"] != tt.param {
+			t.Errorf("%s: got param %v, want %s", tt.path, p["param"], tt.param)
+		}
+	}
+	for _, tt := range []struct{ body, code string }{
+		{"", "empty_document"}, {`{"text":"x","limit":0}`, "invalid_value"}, {`{"text":"x","limit":1001}`, "invalid_value"},
+		{`{"text":"x","limit":"5"}`, "invalid_value"}, {`{"text":"x","document_id":"doc_1"}`, "unknown_field"},
+		{`{"text":"x","name":"n"}`, "unknown_field"},
+	} {
+		wantProblem(t, "preview "+tt.body, s.post("/v1/preview", tt.body, asJSON), 422, tt.code)
+	}
+	wantProblem(t, "preview limit", s.post("/v1/preview?limit=0", "x"), 422, "invalid_value")
+}
+
+func TestPreviewStopsAtItsLimit(t *testing.T) {
+	s := idle(t)
+	p := s.post("/v1/preview?chunk_size=5&unit=bytes&limit=3", strings.Repeat("word ", 1000)).json(t)
+	wantFields(t, "preview", p, []string{"bytes_total", "chars_total", "config", "data", "has_more", "strategy"})
+	if len(p["data"].([]any)) != 3 || p["has_more"] != true || p["bytes_total"] != float64(5000) {
+		t.Errorf("got %v", p)
+	}
+}
+
+func TestRefusedRoutes(t *testing.T) {
+	s := idle(t)
+	a := s.do("PUT", "/v1/operations", nil)
+	wantProblem(t, "PUT", a, 405, "method_not_allowed")
+	if got := a.header.Get("Allow"); got != "GET, HEAD, POST" {
+		t.Errorf("PUT: got Allow %q", got)
+	}
+	wantProblem(t, "OPTIONS", s.do("OPTIONS", "/v1/operations", nil), 405, "method_not_allowed")
+	wantProblem(t, "nowhere", s.get("/v1/nowhere"), 404, "not_found")
+	if a := s.do("HEAD", "/v1/nowhere", nil); a.status != 404 || len(a.body) > 0 {
+		t.Errorf("HEAD: got %d %q", a.status, a.body)
+	}
+}
+
+// TestSlowBody: a body that stops coming is given up, and the answer says so.
+func TestSlowBody(t *testing.T) {
+	s := idle(t)
+	api.SetBodyGrace(s.api, 200*time.Millisecond)
+	for _, head := range []string{"", asJSON + "\r\n", "Content-Type: multipart/form-data; boundary=b\r\n"} {
+		began := time.Now()
+		a := s.exchange("POST /v1/operations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n" + head + "\r\n{\"tex")
+		wantProblem(t, "slow body "+head, a, 408, "request_timeout")
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	}
+	// The deadline of a body is gone when the answer takes longer.
+	c := s.dial()
+	defer c.Close()
+	fmt.Fprintf(c, "POST /v1/operations?wait=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\ntext")
+	if a := readAnswer(t, c); a.status != http.StatusAccepted {
+		t.Errorf("waiting beyond the body's deadline: got %d %s", a.status, a.body)
+	}
+	if _, err := io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if a := readAnswer(t, c); a.status != 200 {
+		t.Errorf("the next request on the connection: got %d %s", a.status, a.body)
+	}
+}
+
+// TestDisconnect: a client that goes away in the middle of its body leaves nothing behind.
+func TestDisconnect(t *testing.T) {
+	s := idle(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	req, err := http.NewRequestWithContext(ctx, "POST", s.url+"/v1/operations", r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _ = w.Write([]byte(strings.Repeat("y", 300<<10)))
+		cancel()
+		_ = w.CloseWithError(context.Canceled)
+	}()
+	if res, err := http.DefaultClient.Do(req); err == nil {
+		res.Body.Close()
+		t.Fatalf("got %d, want an error", res.StatusCode)
+	}
+	if got := s.get("/v1/operations").json(t)["data"].([]any); len(got) != 0 {
+		t.Errorf("got %v, want no operation", got)
+	}
+}
+
+func FuzzSubmitJSON(f *testing.F) {
+	f.Add(`{"text":"x","config":{"chunk_size":5}}`)
+	f.Add(`{"text":"\ud83d\ude00","name":"n","strategy":"recursive"}`)
+	f.Add(`{"a":[1,2.5e-3,{"b":null}],"c":true}`)
+	f.Fuzz(func(t *testing.T, body string) { api.CheckStrictJSON(t, []byte(body)) })
+}
+
+func FuzzSettings(f *testing.F) {
+	f.Add("chunk_size=5&unit=bytes")
+	f.Add("strategy=%22&x=%00")
+	f.Fuzz(func(t *testing.T, query string) {
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			return
+		}
+		api.CheckSettings(t, values)
+	})
+}
