@@ -1,0 +1,302 @@
+package api_test
+
+import (
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"chunkstream/api"
+	"chunkstream/chunk"
+)
+
+func openAPI(t *testing.T, s *server) map[string]any {
+	t.Helper()
+	a := s.get("/openapi.json")
+	if a.status != 200 || a.header.Get("Content-Type") != "application/json" {
+		t.Fatalf("got %d %s", a.status, a.header.Get("Content-Type"))
+	}
+	return a.json(t)
+}
+
+// dig walks through objects by their keys.
+func dig(v any, keys ...string) any {
+	for _, k := range keys {
+		m, _ := v.(map[string]any)
+		v = m[k]
+	}
+	return v
+}
+
+var parameter = regexp.MustCompile(`\{(\w+)\}`)
+
+// TestOpenAPI: the document is sound in itself and says exactly what is served.
+func TestOpenAPI(t *testing.T) {
+	s := idle(t)
+	doc := openAPI(t, s)
+	if v, _ := doc["openapi"].(string); !strings.HasPrefix(v, "3.1.") {
+		t.Errorf("got version %v, want 3.1", doc["openapi"])
+	}
+	var refs func(v any)
+	refs = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			if ref, ok := v["$ref"].(string); ok {
+				if dig(doc, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...) == nil {
+					t.Errorf("%s leads nowhere", ref)
+				}
+			}
+			for _, one := range v {
+				refs(one)
+			}
+		case []any:
+			for _, one := range v {
+				refs(one)
+			}
+		}
+	}
+	refs(doc)
+
+	var described []string
+	ids := map[string]bool{}
+	for path, item := range doc["paths"].(map[string]any) {
+		for method, op := range item.(map[string]any) {
+			route := strings.ToUpper(method) + " " + path
+			described = append(described, route)
+			id, _ := dig(op, "operationId").(string)
+			if id == "" || ids[id] {
+				t.Errorf("%s: operationId %q is missing or used twice", route, id)
+			}
+			ids[id] = true
+			if s, _ := dig(op, "summary").(string); s == "" {
+				t.Errorf("%s: no summary", route)
+			}
+			if dig(op, "responses", "default", "content", "application/problem+json", "schema", "$ref") !=
+				"#/components/schemas/Problem" {
+				t.Errorf("%s: the errors are not described as Problem", route)
+			}
+			var inPath []string
+			params, _ := dig(op, "parameters").([]any)
+			for _, p := range params {
+				if dig(p, "in") == "path" {
+					inPath = append(inPath, dig(p, "name").(string))
+				}
+				if d, _ := dig(p, "description").(string); d == "" || dig(p, "schema") == nil {
+					t.Errorf("%s: parameter %v has no description or no schema", route, dig(p, "name"))
+				}
+			}
+			var want []string
+			for _, m := range parameter.FindAllStringSubmatch(path, -1) {
+				want = append(want, m[1])
+			}
+			if !slices.Equal(inPath, want) {
+				t.Errorf("%s: got path parameters %v, want %v", route, inPath, want)
+			}
+		}
+	}
+	var served []string
+	for _, pattern := range s.api.Routes() {
+		served = append(served, strings.TrimSuffix(pattern, "{$}"))
+	}
+	slices.Sort(described)
+	slices.Sort(served)
+	if !slices.Equal(described, served) {
+		t.Errorf("described:\n%s\nserved:\n%s", strings.Join(described, "\n"), strings.Join(served, "\n"))
+	}
+	for name, fields := range map[string][]string{
+		"Operation": operationFields, "Chunk": chunkFields, "OperationPage": pageFields, "Document": documentFields,
+		"ChunkPage": {"data", "has_more", "next_cursor", "operation_status"}, "Links": linkFields,
+		"Problem":    {"code", "detail", "param", "request_id", "status", "suggestion", "title", "type"},
+		"SubmitBody": {"config", "document_id", "name", "strategy", "text"},
+		"Event":      {"data", "operation_id", "seq", "time", "type"},
+	} {
+		wantFields(t, "schema "+name, dig(doc, "components", "schemas", name, "properties"), fields)
+	}
+	if got := dig(doc, "components", "schemas", "Operation", "properties", "created_at", "type"); got != "string" {
+		t.Errorf("created_at is described as %v", got)
+	}
+}
+
+// TestExamplesWork sends the examples of the request bodies.
+func TestExamplesWork(t *testing.T) {
+	s := idle(t)
+	doc := openAPI(t, s)
+	for path, status := range map[string]int{"/v1/operations": 202, "/v1/preview": 200} {
+		content := dig(doc, "paths", path, "post", "requestBody", "content")
+		for kind, media := range content.(map[string]any) {
+			example := dig(media, "example")
+			if example == nil {
+				continue
+			}
+			body, ok := example.(string)
+			if !ok {
+				b, err := json.Marshal(example)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body = string(b)
+			}
+			if a := s.post(path, body, "Content-Type: "+kind); a.status != status {
+				t.Errorf("%s as %s: got %d %s", path, kind, a.status, a.body)
+			}
+		}
+	}
+}
+
+// TestDescribedFieldsAreTaken: what the document says a JSON body may have is what is taken, and the query parameters
+// of a submission are the settings that exist.
+func TestDescribedFieldsAreTaken(t *testing.T) {
+	s := idle(t)
+	doc := openAPI(t, s)
+	for _, tt := range []struct{ path, schema string }{{"/v1/operations", "SubmitBody"}, {"/v1/preview", "PreviewBody"}} {
+		for field := range dig(doc, "components", "schemas", tt.schema, "properties").(map[string]any) {
+			a := s.post(tt.path, `{"`+field+`":false}`, asJSON)
+			if p := wantProblem(t, tt.path+" "+field, a, 422, "invalid_value"); p != nil && p["param"] != field {
+				t.Errorf("%s: %s: got param %v", tt.path, field, p["param"])
+			}
+		}
+		for _, p := range dig(doc, "paths", tt.path, "post", "parameters").([]any) {
+			if name := dig(p, "name").(string); dig(p, "in") == "query" {
+				a := s.post(tt.path+"?"+name+"=%00", "x")
+				if p := wantProblem(t, tt.path+" "+name, a, 422, map[bool]string{true: "unknown_strategy", false: "invalid_value"}[name == "strategy"]); p != nil && p["param"] != name {
+					t.Errorf("%s: %s: got param %v", tt.path, name, p["param"])
+				}
+			}
+		}
+	}
+}
+
+func TestStrategies(t *testing.T) {
+	s := idle(t)
+	data := s.get("/v1/strategies").json(t)["data"].([]any)
+	if want := len(chunk.Strategies()); len(data) != want {
+		t.Fatalf("got %d strategies, want %d", len(data), want)
+	}
+	for _, one := range data {
+		wantFields(t, "strategy", one, []string{"aliases", "defaults", "name", "schema", "summary"})
+		properties := dig(one, "schema", "properties").(map[string]any)
+		wantFields(t, "defaults", dig(one, "defaults"), slices.Sorted(maps.Keys(properties)))
+		for name, p := range properties {
+			if fmt.Sprint(dig(p, "default")) != fmt.Sprint(dig(one, "defaults", name)) {
+				t.Errorf("%v: %s: schema says %v, the defaults %v", dig(one, "name"), name, dig(p, "default"), dig(one, "defaults", name))
+			}
+		}
+	}
+	if dig(data[0], "name") != "recursive" {
+		t.Errorf("the first is %v, want the default", dig(data[0], "name"))
+	}
+}
+
+// TestDocsAreOffline: what the documentation page loads comes from this server, is what it is taken for, and reaches
+// clients with and without gzip.
+func TestDocsAreOffline(t *testing.T) {
+	s := idle(t, func(c *api.Config) { c.Sample = func() string { return "op_sample" } })
+	for file, want := range map[string]string{ // of the unpacked files, as in @stoplight/elements 9.0.25
+		"elements-9.0.25.js":  "2cb7bb60bbf2846e077e2bd8357a61785120a1ab657885d482a6bd37b034c709",
+		"elements-9.0.25.css": "062127db60930e408a1598797004dfcd14742b83a059ed6b381f08d42c4b4d3c",
+	} {
+		packed := s.get("/docs/"+file, "Accept-Encoding: br, gzip;q=0.8")
+		if got := packed.header.Get("Content-Encoding"); got != "gzip" {
+			t.Errorf("%s: got Content-Encoding %q", file, got)
+		}
+		r, err := gzip.NewReader(strings.NewReader(string(packed.body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		unpacked, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain := s.get("/docs/"+file, "Accept-Encoding: identity, gzip;q=0")
+		for what, b := range map[string][]byte{"packed": unpacked, "plain": plain.body} {
+			sum := sha256.Sum256(b)
+			if got := hex.EncodeToString(sum[:]); got != want {
+				t.Errorf("%s, %s: got SHA-256 %s, want %s", file, what, got, want)
+			}
+		}
+		if !strings.Contains(packed.header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: got Cache-Control %q", file, packed.header.Get("Cache-Control"))
+		}
+		if a := s.get("/docs/"+file, "If-None-Match: "+packed.header.Get("Etag")); a.status != http.StatusNotModified {
+			t.Errorf("%s: got %d for its own ETag, want 304", file, a.status)
+		}
+	}
+	wantProblem(t, "no such file", s.get("/docs/elements.LICENSE"), 404, "not_found")
+	page := s.get("/docs")
+	front := s.get("/")
+	for what, a := range map[string]answer{"docs": page, "front": front} {
+		if got := a.header.Get("Content-Type"); got != "text/html; charset=utf-8" {
+			t.Errorf("%s: got Content-Type %q", what, got)
+		}
+		for _, m := range regexp.MustCompile(`(?:src|href|apiDescriptionUrl)="([^"]*)"`).FindAllStringSubmatch(string(a.body), -1) {
+			if m[1] == "data:," {
+				continue
+			}
+			if !strings.HasPrefix(m[1], "/") || strings.HasPrefix(m[1], "//") {
+				t.Errorf("%s: loads or links %q from elsewhere", what, m[1])
+			} else if !strings.Contains(m[1], "op_sample") {
+				if got := s.get(m[1]); got.status != 200 {
+					t.Errorf("%s: %s: got %d", what, m[1], got.status)
+				}
+			}
+		}
+	}
+	for _, directive := range []string{"connect-src 'self'", "script-src 'self';"} {
+		if csp := page.header.Get("Content-Security-Policy"); !strings.Contains(csp, directive) {
+			t.Errorf("docs: got %q, want %q in it", csp, directive)
+		}
+	}
+	if csp := front.header.Get("Content-Security-Policy"); strings.Contains(csp, "script-src") || strings.Contains(csp, "unsafe") {
+		t.Errorf("front: got %q, want no script and nothing unsafe", csp)
+	}
+	if strings.Contains(string(front.body), "<script") || !strings.Contains(string(front.body), "/v1/operations/op_sample/chunks") {
+		t.Errorf("front: has a script, or no sample: %s", front.body)
+	}
+}
+
+// TestDocumentation: docs/api.md has a curl line for every route and the table of all codes, and nothing else.
+func TestDocumentation(t *testing.T) {
+	b, err := os.ReadFile("../docs/api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(b)
+	s := idle(t)
+	var served []string
+	for _, pattern := range s.api.Routes() {
+		served = append(served, strings.TrimSuffix(pattern, "{$}"))
+	}
+	var documented []string
+	sections := strings.Split(text, "\n### `")[1:]
+	for _, section := range sections {
+		route, rest, _ := strings.Cut(section, "`")
+		documented = append(documented, route)
+		_, path, _ := strings.Cut(route, " ")
+		path, _, _ = strings.Cut(path, "{")
+		if !strings.Contains(rest, "curl ") || !strings.Contains(rest, "localhost:8484"+path) {
+			t.Errorf("docs/api.md: %s has no curl line", route)
+		}
+	}
+	slices.Sort(served)
+	slices.Sort(documented)
+	if !slices.Equal(served, documented) {
+		t.Errorf("served:\n%s\ndocumented:\n%s", strings.Join(served, "\n"), strings.Join(documented, "\n"))
+	}
+	var codes []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\| [45][0-9]{2} \\|").FindAllStringSubmatch(text, -1) {
+		codes = append(codes, m[1])
+	}
+	slices.Sort(codes)
+	if want := api.Codes(); !slices.Equal(codes, want) {
+		t.Errorf("docs/api.md has the codes\n%v\nwant\n%v", codes, want)
+	}
+}
