@@ -108,6 +108,11 @@ func TestCuts(t *testing.T) {
 			[]string{"ab", "👩‍👩‍👧c", "d"},
 		},
 		{"a cluster above the limit", "fixed_size", chunktest.Limits{Unit: "chars", Size: 2}, "👩‍👩", []string{"👩‍", "👩"}},
+		{
+			"inside a cluster that has no end nearby", "fixed_size", chunktest.Limits{Unit: "chars", Size: 39},
+			"xxx a" + strings.Repeat("\u0301", 40),
+			[]string{"xxx a" + strings.Repeat("\u0301", 34), strings.Repeat("\u0301", 6)},
+		},
 		{"jamo", "fixed_size", chunktest.Limits{Unit: "chars", Size: 4}, "\u1112\u1161\u11ab\u1112\u1161\u11ab",
 			[]string{"\u1112\u1161\u11ab", "\u1112\u1161\u11ab"}},
 		{

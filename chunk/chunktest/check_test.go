@@ -176,7 +176,7 @@ func TestLinearCatches(t *testing.T) {
 			}
 		}
 	})
-	linear(r, quadratic, "one letter", "a")
+	Linear(r, quadratic)
 	if len(r.problems) != 1 || !strings.Contains(r.problems[0], "one letter: eight times the text takes") {
 		t.Errorf("got %q, want one about one letter", r.problems)
 	}
