@@ -76,7 +76,7 @@ func TestFastIsSlow(t *testing.T) {
 		} {
 			s := parse(t, strategy, limits)
 			for _, text := range chunktest.Texts() {
-				short := text.Text[:min(len(text.Text), 600)] // may end in a broken character, on purpose
+				short := text.Text[:min(len(text.Text), 400)] // may end in a broken character, on purpose
 				got, want := slices.Collect(s.Split(short)), slowly(strategy, limits, short)
 				if !slices.Equal(got, want) {
 					t.Errorf("%s %+v on %s:\n got %v\nwant %v", strategy, limits, text.Name, got, want)
