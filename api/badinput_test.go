@@ -54,11 +54,13 @@ func TestBadInput(t *testing.T) {
 		{name: "NUL", body: "ab\x00cd", status: 422, code: "nul_byte"},
 		{name: "NUL in a form", body: nulBody, headers: []string{nulKind}, status: 422, code: "nul_byte"},
 		{name: "NUL in JSON", body: `{"text":"a\u0000"}`, headers: []string{asJSON}, status: 422, code: "nul_byte"},
-		{name: "invalid UTF-8 in JSON", body: "{\"text\":\"\xff\"}", headers: []string{asJSON}, status: 422, code: "invalid_utf8"},
+		{name: "invalid UTF-8 in JSON", body: "{\"text\":\"\xff\"}", headers: []string{asJSON}, status: 422,
+			code: "invalid_utf8"},
 
 		{name: "unknown query parameter", query: "?chunksize=5", body: "x", status: 422, code: "unknown_field",
 			param: "chunksize", suggestion: "chunk_size"},
-		{name: "misspelt wait", query: "?wiat=5", body: "x", status: 422, code: "unknown_field", param: "wiat", suggestion: "wait"},
+		{name: "misspelt wait", query: "?wiat=5", body: "x", status: 422, code: "unknown_field", param: "wiat",
+			suggestion: "wait"},
 		{name: "unlike anything", query: "?zzzzzzzz=5", body: "x", status: 422, code: "unknown_field", param: "zzzzzzzz"},
 		{name: "unknown field in JSON", body: `{"txt":"x"}`, headers: []string{asJSON}, status: 422, code: "unknown_field",
 			param: "txt", suggestion: "text"},
@@ -68,8 +70,9 @@ func TestBadInput(t *testing.T) {
 			code: "unknown_field", param: "ſtrategy", suggestion: "strategy"},
 		{name: "setting beside config", body: `{"text":"x","chunk_size":5}`, headers: []string{asJSON}, status: 422,
 			code: "unknown_field", param: "chunk_size", suggestion: "config"},
-		{name: "unknown setting in JSON", body: `{"text":"x","config":{"chunk_sise":5}}`, headers: []string{asJSON}, status: 422,
-			code: "unknown_field", param: "chunk_sise", suggestion: "chunk_size"},
+		{name: "unknown setting in JSON", body: `{"text":"x","config":{"chunk_sise":5}}`, headers: []string{asJSON},
+			status: 422,
+			code:   "unknown_field", param: "chunk_sise", suggestion: "chunk_size"},
 		{name: "unknown strategy", query: "?strategy=recursiv", body: "x", status: 422, code: "unknown_strategy",
 			param: "strategy", suggestion: "recursive"},
 		{name: "unknown field of a form", body: twiceBody + "", headers: []string{twice}, status: 422, code: "invalid_value",
@@ -85,16 +88,22 @@ func TestBadInput(t *testing.T) {
 		{name: "size 0 after the file", body: lateBody, headers: []string{late}, status: 422, code: "invalid_value",
 			param: "chunk_size"},
 		{name: "negative size", query: "?chunk_size=-1", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
-		{name: "negative overlap", query: "?chunk_overlap=-1", body: "x", status: 422, code: "invalid_value", param: "chunk_overlap"},
-		{name: "10^12", query: "?chunk_size=1000000000000", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
+		{name: "negative overlap", query: "?chunk_overlap=-1", body: "x", status: 422, code: "invalid_value",
+			param: "chunk_overlap"},
+		{name: "10^12", query: "?chunk_size=1000000000000", body: "x", status: 422, code: "invalid_value",
+			param: "chunk_size"},
 		{name: "10^40", query: "?chunk_size=1" + strings.Repeat("0", 40), body: "x", status: 422, code: "invalid_value",
 			param: "chunk_size"},
 		{name: "a fraction", query: "?chunk_size=1.5", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
-		{name: "a word for a number", query: "?chunk_size=ten", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
-		{name: "nothing for a number", query: "?chunk_size=", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
-		{name: "a string for a number", body: `{"text":"x","config":{"chunk_size":"5"}}`, headers: []string{asJSON}, status: 422,
-			code: "invalid_value", param: "chunk_size"},
-		{name: "wrong unit", query: "?unit=char", body: "x", status: 422, code: "invalid_value", param: "unit", suggestion: "chars"},
+		{name: "a word for a number", query: "?chunk_size=ten", body: "x", status: 422, code: "invalid_value",
+			param: "chunk_size"},
+		{name: "nothing for a number", query: "?chunk_size=", body: "x", status: 422, code: "invalid_value",
+			param: "chunk_size"},
+		{name: "a string for a number", body: `{"text":"x","config":{"chunk_size":"5"}}`, headers: []string{asJSON},
+			status: 422,
+			code:   "invalid_value", param: "chunk_size"},
+		{name: "wrong unit", query: "?unit=char", body: "x", status: 422, code: "invalid_value", param: "unit",
+			suggestion: "chars"},
 		{name: "a parameter twice", query: "?chunk_size=5&chunk_size=6", body: "x", status: 422, code: "invalid_value",
 			param: "chunk_size"},
 		{name: "wait too long", query: "?wait=61", body: "x", status: 422, code: "invalid_value", param: "wait"},
@@ -109,36 +118,45 @@ func TestBadInput(t *testing.T) {
 		{name: "broken JSON", body: `{"text":"x"`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
 		{name: "not JSON", body: `text`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
 		{name: "an array", body: `["x"]`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
-		{name: "duplicate keys", body: `{"text":"x","text":"y"}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "duplicate keys", body: `{"text":"x","text":"y"}`, headers: []string{asJSON}, status: 400,
+			code: "invalid_json"},
 		{name: "duplicate keys, one escaped", body: `{"text":"x","te\u0078t":"y"}`, headers: []string{asJSON}, status: 400,
 			code: "invalid_json"},
 		{name: "duplicate keys within config", body: `{"text":"x","config":{"unit":"chars","unit":"bytes"}}`,
 			headers: []string{asJSON}, status: 400, code: "invalid_json"},
-		{name: "trailing data", body: `{"text":"x"}{"text":"y"}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "trailing data", body: `{"text":"x"}{"text":"y"}`, headers: []string{asJSON}, status: 400,
+			code: "invalid_json"},
 		{name: "trailing comma", body: `{"text":"x",}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
 		{name: "a comment", body: `{"text":"x"} // y`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
 		{name: "a lone surrogate", body: `{"text":"\ud800"}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
-		{name: "a control character", body: "{\"text\":\"a\nb\"}", headers: []string{asJSON}, status: 400, code: "invalid_json"},
-		{name: "too deep", body: `{"text":"x","config":` + deep + `}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
-		{name: "text not a string", body: `{"text":5}`, headers: []string{asJSON}, status: 422, code: "invalid_value", param: "text"},
-		{name: "text null", body: `{"text":null}`, headers: []string{asJSON}, status: 422, code: "invalid_value", param: "text"},
+		{name: "a control character", body: "{\"text\":\"a\nb\"}", headers: []string{asJSON}, status: 400,
+			code: "invalid_json"},
+		{name: "too deep", body: `{"text":"x","config":` + deep + `}`, headers: []string{asJSON}, status: 400,
+			code: "invalid_json"},
+		{name: "text not a string", body: `{"text":5}`, headers: []string{asJSON}, status: 422, code: "invalid_value",
+			param: "text"},
+		{name: "text null", body: `{"text":null}`, headers: []string{asJSON}, status: 422, code: "invalid_value",
+			param: "text"},
 		{name: "config not an object", body: `{"text":"x","config":[]}`, headers: []string{asJSON}, status: 422,
 			code: "invalid_value", param: "config"},
-		{name: "both text and document_id", body: `{"text":"x","document_id":"doc_1"}`, headers: []string{asJSON}, status: 422,
-			code: "invalid_value", param: "document_id"},
+		{name: "both text and document_id", body: `{"text":"x","document_id":"doc_1"}`, headers: []string{asJSON},
+			status: 422,
+			code:   "invalid_value", param: "document_id"},
 		{name: "neither text nor document_id", body: `{"strategy":"recursive"}`, headers: []string{asJSON}, status: 422,
 			code: "missing_field", param: "text"},
 		{name: "unknown document", body: `{"document_id":"doc_00000000000000000000000000000000"}`, headers: []string{asJSON},
 			status: 404, code: "not_found", param: "document_id"},
-		{name: "a pattern as document", body: `{"document_id":"*"}`, headers: []string{asJSON}, status: 404, code: "not_found",
+		{name: "a pattern as document", body: `{"document_id":"*"}`, headers: []string{asJSON}, status: 404,
+			code:  "not_found",
 			param: "document_id"},
 
 		{name: "a form without a file", body: noFile, headers: []string{kind}, status: 422, code: "unknown_field",
 			suggestion: "file"},
 		{name: "a form without a boundary", body: "x", headers: []string{"Content-Type: multipart/form-data"}, status: 415,
 			code: "unsupported_media_type"},
-		{name: "a form that is none", body: "x", headers: []string{"Content-Type: multipart/form-data; boundary=b"}, status: 400,
-			code: "invalid_request"},
+		{name: "a form that is none", body: "x", headers: []string{"Content-Type: multipart/form-data; boundary=b"},
+			status: 400,
+			code:   "invalid_request"},
 		{name: "a form that ends early", body: lateBody[:len(lateBody)-40], headers: []string{late}, status: 400,
 			code: "invalid_request"},
 		{name: "a picture", body: "\x89PNG", headers: []string{"Content-Type: image/png"}, status: 415,
@@ -193,11 +211,12 @@ func TestTooLarge(t *testing.T) {
 		body io.Reader
 		kind string
 	}{
-		"streamed":        {"/v1/operations", many(most + 1), "text/plain"},
-		"streamed form":   {"/v1/operations", formOf(most + 1), "multipart/form-data; boundary=b"},
-		"streamed JSON":   {"/v1/operations", io.MultiReader(strings.NewReader(`{"text":"`), many(most)), "application/json"},
-		"preview":         {"/v1/preview", many(api.MaxPreview + 1), "text/plain"},
-		"preview as JSON": {"/v1/preview", io.MultiReader(strings.NewReader(`{"text":"`), many(api.MaxPreview+1), strings.NewReader(`"}`)), "application/json"},
+		"streamed":      {"/v1/operations", many(most + 1), "text/plain"},
+		"streamed form": {"/v1/operations", formOf(most + 1), "multipart/form-data; boundary=b"},
+		"streamed JSON": {"/v1/operations", io.MultiReader(strings.NewReader(`{"text":"`), many(most)), "application/json"},
+		"preview":       {"/v1/preview", many(api.MaxPreview + 1), "text/plain"},
+		"preview as JSON": {"/v1/preview", io.MultiReader(strings.NewReader(`{"text":"`), many(api.MaxPreview+1),
+			strings.NewReader(`"}`)), "application/json"},
 		"preview as form": {"/v1/preview", formOf(api.MaxPreview + 1), "multipart/form-data; boundary=b"},
 	} {
 		wantProblem(t, what, s.do("POST", tt.path, unsized{tt.body}, "Content-Type: "+tt.kind), 413, "too_large")
@@ -208,8 +227,8 @@ func TestTooLarge(t *testing.T) {
 }
 
 func formOf(n int64) io.Reader {
-	return io.MultiReader(strings.NewReader("--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n"),
-		many(n), strings.NewReader("\r\n--b--\r\n"))
+	const head = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n"
+	return io.MultiReader(strings.NewReader(head), many(n), strings.NewReader("\r\n--b--\r\n"))
 }
 
 // TestUnknownAndHostileIDs: an id that is a pattern, a path or anything else is just not found, like one that is not
@@ -225,7 +244,8 @@ func TestUnknownAndHostileIDs(t *testing.T) {
 	for _, id := range bad {
 		var first string
 		for _, path := range []string{
-			"GET /v1/operations/%s", "POST /v1/operations/%s/cancel", "POST /v1/operations/%s/retry", "GET /v1/operations/%s/chunks",
+			"GET /v1/operations/%s", "POST /v1/operations/%s/cancel", "POST /v1/operations/%s/retry",
+			"GET /v1/operations/%s/chunks",
 			"GET /v1/operations/%s/events", "GET /v1/documents/%s", "DELETE /v1/documents/%s", "GET /v1/documents/%s/text",
 		} {
 			method, path, _ := strings.Cut(fmt.Sprintf(path, strings.ReplaceAll(id, " ", "%20")), " ")
@@ -242,7 +262,8 @@ func TestUnknownAndHostileIDs(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/v1/operations/../documents", "/v1//operations", "/v1/operations/./x", "/nothing", "/v1", "/v1/operations/"} {
+	for _, path := range []string{"/v1/operations/../documents", "/v1//operations", "/v1/operations/./x", "/nothing",
+		"/v1", "/v1/operations/"} {
 		a := s.exchange("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		wantProblem(t, path, a, 404, "not_found")
 	}

@@ -104,7 +104,8 @@ func (a *API) chunks(w http.ResponseWriter, r *http.Request) error {
 
 // chunkLines streams what is stored, page by page; limit 0 is all. When a page cannot be read the connection is cut,
 // so that a part is never taken for the whole.
-func (a *API) chunkLines(w http.ResponseWriter, r *http.Request, op store.Operation, from int64, limit int, text bool) error {
+func (a *API) chunkLines(w http.ResponseWriter, r *http.Request, op store.Operation, from int64, limit int,
+	text bool) error {
 	const pageSize = 256
 	for left := limit; ; {
 		want := pageSize

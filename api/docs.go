@@ -116,7 +116,8 @@ func newDocsAssets() (docsAssets, error) {
 		page:  newPage("text/html; charset=utf-8", docsCSP, "no-cache", []byte(docsHTML), nil),
 		files: map[string]page{},
 	}
-	for suffix, contentType := range map[string]string{"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"} {
+	for suffix, contentType := range map[string]string{"js": "text/javascript; charset=utf-8",
+		"css": "text/css; charset=utf-8"} {
 		name := "elements-" + elementsVersion + "." + suffix
 		packed, err := elements.ReadFile("assets/" + name + ".gz")
 		if err != nil {

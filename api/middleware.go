@@ -73,7 +73,8 @@ func (rec *recorder) WriteHeader(status int) {
 		rec.replaced = true
 		p := problem("not_found", "", "there is no such page: /docs lists what there is")
 		if status == http.StatusMethodNotAllowed {
-			p = problem("method_not_allowed", "", "%s is not allowed here, but %s", clip(rec.req.Method), rec.Header().Get("Allow"))
+			p = problem("method_not_allowed", "", "%s is not allowed here, but %s", clip(rec.req.Method),
+				rec.Header().Get("Allow"))
 		}
 		p.RequestID = requestID(rec.req.Context())
 		rec.status = p.Status
@@ -158,7 +159,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) admit(r *http.Request, c *call) error {
 	if a.cfg.Loopback && !a.cfg.Gate.Keyed() && !loopbackHost(r.Host) {
 		// A name that an attacker points to 127.0.0.1 would make this server part of the attacker's site.
-		return problem("host_not_allowed", "Host", "without a key this server answers to localhost, 127.0.0.0/8 and [::1] alone")
+		return problem("host_not_allowed", "Host",
+			"without a key this server answers to localhost, 127.0.0.0/8 and [::1] alone")
 	}
 	if err := a.origin.Check(r); err != nil {
 		return problem("cross_origin", "Origin", "a page of another origin may not change anything here")

@@ -167,7 +167,8 @@ func TestDescribedFieldsAreTaken(t *testing.T) {
 		for _, p := range dig(doc, "paths", tt.path, "post", "parameters").([]any) {
 			if name := dig(p, "name").(string); dig(p, "in") == "query" {
 				a := s.post(tt.path+"?"+name+"=%00", "x")
-				if p := wantProblem(t, tt.path+" "+name, a, 422, map[bool]string{true: "unknown_strategy", false: "invalid_value"}[name == "strategy"]); p != nil && p["param"] != name {
+				if p := wantProblem(t, tt.path+" "+name, a, 422, map[bool]string{true: "unknown_strategy",
+					false: "invalid_value"}[name == "strategy"]); p != nil && p["param"] != name {
 					t.Errorf("%s: %s: got param %v", tt.path, name, p["param"])
 				}
 			}
@@ -187,7 +188,8 @@ func TestStrategies(t *testing.T) {
 		wantFields(t, "defaults", dig(one, "defaults"), slices.Sorted(maps.Keys(properties)))
 		for name, p := range properties {
 			if fmt.Sprint(dig(p, "default")) != fmt.Sprint(dig(one, "defaults", name)) {
-				t.Errorf("%v: %s: schema says %v, the defaults %v", dig(one, "name"), name, dig(p, "default"), dig(one, "defaults", name))
+				t.Errorf("%v: %s: schema says %v, the defaults %v", dig(one, "name"), name, dig(p, "default"), dig(one,
+					"defaults", name))
 			}
 		}
 	}
@@ -195,6 +197,8 @@ func TestStrategies(t *testing.T) {
 		t.Errorf("the first is %v, want the default", dig(data[0], "name"))
 	}
 }
+
+var loads = regexp.MustCompile(`(?:src|href|apiDescriptionUrl)="([^"]*)"`)
 
 // TestDocsAreOffline: what the documentation page loads comes from this server, is what it is taken for, and reaches
 // clients with and without gzip.
@@ -237,7 +241,7 @@ func TestDocsAreOffline(t *testing.T) {
 		if got := a.header.Get("Content-Type"); got != "text/html; charset=utf-8" {
 			t.Errorf("%s: got Content-Type %q", what, got)
 		}
-		for _, m := range regexp.MustCompile(`(?:src|href|apiDescriptionUrl)="([^"]*)"`).FindAllStringSubmatch(string(a.body), -1) {
+		for _, m := range loads.FindAllStringSubmatch(string(a.body), -1) {
 			if m[1] == "data:," {
 				continue
 			}
@@ -255,10 +259,12 @@ func TestDocsAreOffline(t *testing.T) {
 			t.Errorf("docs: got %q, want %q in it", csp, directive)
 		}
 	}
-	if csp := front.header.Get("Content-Security-Policy"); strings.Contains(csp, "script-src") || strings.Contains(csp, "unsafe") {
+	if csp := front.header.Get("Content-Security-Policy"); strings.Contains(csp, "script-src") || strings.Contains(csp,
+		"unsafe") {
 		t.Errorf("front: got %q, want no script and nothing unsafe", csp)
 	}
-	if strings.Contains(string(front.body), "<script") || !strings.Contains(string(front.body), "/v1/operations/op_sample/chunks") {
+	if strings.Contains(string(front.body), "<script") || !strings.Contains(string(front.body),
+		"/v1/operations/op_sample/chunks") {
 		t.Errorf("front: has a script, or no sample: %s", front.body)
 	}
 }

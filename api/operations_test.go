@@ -16,12 +16,14 @@ import (
 	"chunkstream/chunk"
 )
 
-const sample = "Grüße aus Köln. 你好, world! 😀 One sentence. Another one.\n\nA second paragraph, a bit longer.\n"
+const sample = "Grüße aus Köln. 你好, world! 😀 One sentence. Another one.\n\n" +
+	"A second paragraph, a bit longer.\n"
 
 var (
 	operationFields = []string{
 		"attempt", "bytes_done", "bytes_total", "cancel_requested", "chunks", "config", "created_at", "document_id", "error",
-		"finished_at", "id", "links", "name", "retry_of", "seq", "splitter_version", "started_at", "status", "strategy", "worker",
+		"finished_at", "id", "links", "name", "retry_of", "seq", "splitter_version", "started_at", "status", "strategy",
+		"worker",
 	}
 	linkFields  = []string{"cancel", "chunks", "document", "events", "self", "text", "ws"}
 	chunkFields = []string{
@@ -103,7 +105,8 @@ func TestSubmitAndReadBack(t *testing.T) {
 	for i, c := range paged {
 		wantFields(t, "chunk", c, chunkFields)
 		at := func(f string) int { return int(c[f].(float64)) }
-		if c["text"] != sample[at("start_byte"):at("end_byte")] || c["text"] != string(runes[at("start_char"):at("end_char")]) {
+		if c["text"] != sample[at("start_byte"):at("end_byte")] ||
+			c["text"] != string(runes[at("start_char"):at("end_char")]) {
 			t.Errorf("chunk %d: %v is not what its offsets say", i, c)
 		}
 		if at("index") != i || at("char_count") != at("end_char")-at("start_char") || at("char_count") > 20 {
@@ -232,8 +235,9 @@ func TestThreeForms(t *testing.T) {
 			`"config":{"unit":"bytes","chunk_size":30}}`, "Content-Type: application/json"),
 		"json, escaped": s.post("/v1/operations", `{"text":"`+escaped(sample)+`","strategy":"fixed_size","name":"a.md",`+
 			`"config":{"unit":"bytes","chunk_size":30,"chunk_overlap":0}}`, "Content-Type: application/json; charset=utf-8"),
-		"json, document": s.post("/v1/operations", `{"document_id":"`+raw["document_id"].(string)+`","strategy":"fixed_size",`+
-			`"name":"a.md","config":{"unit":"bytes","chunk_size":30}}`, "Content-Type: application/json"),
+		"json, document": s.post("/v1/operations",
+			`{"document_id":"`+raw["document_id"].(string)+`","strategy":"fixed_size",`+
+				`"name":"a.md","config":{"unit":"bytes","chunk_size":30}}`, "Content-Type: application/json"),
 		"octets": s.post("/v1/operations?strategy=fixed_size&chunk_size=30&unit=bytes&name=a.md", sample,
 			"Content-Type: application/octet-stream"),
 		"curl": s.post("/v1/operations?strategy=fixed_size&chunk_size=30&unit=bytes&name=a.md", sample,
@@ -255,7 +259,8 @@ func TestThreeForms(t *testing.T) {
 			t.Errorf("%s: config: got %v, want %v", what, op["config"], raw["config"])
 		}
 		if op["status"] != "queued" || a.header.Get("Retry-After") == "" {
-			t.Errorf("%s: got status %v, Retry-After %q; want queued and a time", what, op["status"], a.header.Get("Retry-After"))
+			t.Errorf("%s: got status %v, Retry-After %q; want queued and a time", what, op["status"],
+				a.header.Get("Retry-After"))
 		}
 	}
 }
@@ -318,7 +323,8 @@ func TestIdempotencyKey(t *testing.T) {
 	for _, bad := range []string{"", "a b", "ä", strings.Repeat("k", 256)} {
 		wantProblem(t, "key "+bad, s.post("/v1/operations", sample, "Idempotency-Key: "+bad), 422, "invalid_value")
 	}
-	wantProblem(t, "two keys", s.post("/v1/operations", sample, "Idempotency-Key: a", "Idempotency-Key: b"), 422, "invalid_value")
+	wantProblem(t, "two keys", s.post("/v1/operations", sample, "Idempotency-Key: a", "Idempotency-Key: b"), 422,
+		"invalid_value")
 
 	// Many at once make one.
 	var all sync.WaitGroup
@@ -359,7 +365,8 @@ func TestListPagesNewestFirst(t *testing.T) {
 	}
 	doc := s.submit("", "text 3")["document_id"].(string)
 	for query, n := range map[string]int{
-		"?status=queued": 6, "?status=completed": 0, "?document_id=" + doc: 2, "?document_id=*": 0, "?document_id=" + doc + "&limit=1": 1,
+		"?status=queued": 6, "?status=completed": 0, "?document_id=" + doc: 2, "?document_id=*": 0,
+		"?document_id=" + doc + "&limit=1": 1,
 	} {
 		if got := len(s.get("/v1/operations" + query).json(t)["data"].([]any)); got != n {
 			t.Errorf("%s: got %d operations, want %d", query, got, n)
@@ -372,7 +379,8 @@ func TestCancelAndRetry(t *testing.T) {
 	op := s.submit("?chunk_size=33&name=n", sample)
 	path := "/v1/operations/" + op["id"].(string)
 	wantProblem(t, "retry before the end", s.post(path+"/retry", ""), 409, "operation_not_ended")
-	wantProblem(t, "delete before the end", s.do("DELETE", "/v1/documents/"+op["document_id"].(string), nil), 409, "document_in_use")
+	wantProblem(t, "delete before the end", s.do("DELETE", "/v1/documents/"+op["document_id"].(string), nil), 409,
+		"document_in_use")
 	for range 2 { // cancelling again changes nothing
 		a := s.post(path+"/cancel", "")
 		if got := a.json(t); a.status != 200 || got["status"] != "cancelled" || got["finished_at"] == nil {
@@ -399,7 +407,8 @@ func TestCancelAndRetry(t *testing.T) {
 	if b := s.post("/v1/operations/"+again["id"].(string)+"/cancel", ""); b.status != 200 {
 		t.Fatalf("cancel: got %d %s", b.status, b.body)
 	}
-	if d := s.do("DELETE", "/v1/documents/"+op["document_id"].(string), nil); d.status != http.StatusNoContent || len(d.body) > 0 {
+	if d := s.do("DELETE", "/v1/documents/"+op["document_id"].(string), nil); d.status != http.StatusNoContent ||
+		len(d.body) > 0 {
 		t.Errorf("delete: got %d %q, want 204", d.status, d.body)
 	}
 	for _, gone := range []string{path, path + "/chunks", "/v1/documents/" + op["document_id"].(string)} {

@@ -56,8 +56,8 @@ func (a *API) register() {
 	a.plain(huma.Operation{
 		Method: "GET", Path: "/v1/operations/{id}/chunks", OperationID: "listChunks", Tags: operationsTag,
 		Summary: "Read an operation's chunks",
-		Description: "A page of JSON or, with Accept: application/x-ndjson, one chunk a line up to the end of what is stored. " +
-			"Chunks are there as soon as they are stored; Chunkstream-Operation-Status says whether more may come.",
+		Description: "A page of JSON or, with Accept: application/x-ndjson, one chunk a line up to the end of what is " +
+			"stored. Chunks are there as soon as they are stored; Chunkstream-Operation-Status says whether more may come.",
 		Parameters: []*huma.Param{
 			operationID,
 			inQuery("limit", whole(1, maxChunks, 0), "How many at most: 100 as JSON, all as NDJSON when left out"),
@@ -309,9 +309,9 @@ func submitOperation(a *API) huma.Operation {
 	return huma.Operation{
 		Method: "POST", Path: "/v1/operations", OperationID: "submitOperation", Tags: operationsTag,
 		Summary: "Submit a document to be chunked",
-		Description: "The document is UTF-8 text of at most 64 MiB, without NUL. It comes as the raw body, with all settings " +
-			"in the query (the fastest way; curl --data-binary does it); or as the part file of a form whose other parts are " +
-			"settings; or as text in JSON. With a form or JSON the query may only have wait.",
+		Description: "The document is UTF-8 text of at most 64 MiB, without NUL. It comes as the raw body, with all " +
+			"settings in the query (the fastest way; curl --data-binary does it); or as the part file of a form whose other " +
+			"parts are settings; or as text in JSON. With a form or JSON the query may only have wait.",
 		Parameters: slices.Concat([]*huma.Param{
 			inQuery("strategy", &huma.Schema{Type: huma.TypeString, Enum: strategies, Default: chunk.DefaultStrategy},
 				"How to cut"),
@@ -330,12 +330,13 @@ func previewOperation(a *API) huma.Operation {
 	return huma.Operation{
 		Method: "POST", Path: "/v1/preview", OperationID: "preview", Tags: chunkingTag,
 		Summary: "Cut a text now, without storing anything",
-		Description: "Takes the same three forms as POST /v1/operations, with at most 1 MiB of text, and gives the same chunks " +
-			"with the same ids.",
+		Description: "Takes the same three forms as POST /v1/operations, with at most 1 MiB of text, and gives the " +
+			"same chunks with the same ids.",
 		Parameters: slices.Concat([]*huma.Param{
 			submit.Parameters[0], inQuery("limit", whole(1, maxChunks, defaultChunks), "How many chunks at most"),
 		}, a.settingParams()),
-		RequestBody: bodies(a.formSchema("limit"), schemaOf[PreviewBody](a), map[string]any{"text": "One sentence. Another one."}),
+		RequestBody: bodies(a.formSchema("limit"), schemaOf[PreviewBody](a),
+			map[string]any{"text": "One sentence. Another one."}),
 		Responses: a.responses(http.StatusOK, "The first chunks",
 			map[string]*huma.Schema{"application/json": schemaOf[Preview](a)}),
 		Metadata: map[string]any{"anyQuery": true},
@@ -373,8 +374,8 @@ func (a *API) streamOperation(path, id, what string, socket bool) huma.Operation
 	described := schemaOf[event.Event](a)
 	if socket {
 		op.Summary = what + ", as a WebSocket"
-		op.Description = "Every text frame is one event as JSON. A browser sends its key as the subprotocols chunkstream and " +
-			"access_token.<key>."
+		op.Description = "Every text frame is one event as JSON. A browser sends its key as the subprotocols " +
+			"chunkstream and access_token.<key>."
 		op.Responses = a.responses(http.StatusSwitchingProtocols, "Events, one a frame",
 			map[string]*huma.Schema{"application/json": described})
 		return op

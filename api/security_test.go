@@ -28,8 +28,10 @@ func TestKeyIsNeededEverywhere(t *testing.T) {
 	for _, route := range s.api.Routes() {
 		method, path, _ := strings.Cut(route, " ")
 		path = strings.NewReplacer("{id}", "op_1", "{file}", "elements-9.0.25.css", "{$}", "").Replace(path)
-		open := path == "/" || path == "/healthz" || path == "/readyz" || path == "/openapi.json" || strings.HasPrefix(path, "/docs")
-		for _, headers := range [][]string{nil, {"Authorization: Bearer wrong-horse-battery"}, {"Authorization: Basic " + key}} {
+		open := path == "/" || path == "/healthz" || path == "/readyz" || path == "/openapi.json" ||
+			strings.HasPrefix(path, "/docs")
+		for _, headers := range [][]string{nil, {"Authorization: Bearer wrong-horse-battery"},
+			{"Authorization: Basic " + key}} {
 			a := s.do(method, path, nil, headers...)
 			if open {
 				if a.status != 200 {
@@ -63,7 +65,8 @@ func TestKeyIsNeededEverywhere(t *testing.T) {
 // TestHostNames: DNS rebinding brings a foreign name to a loopback listener.
 func TestHostNames(t *testing.T) {
 	s := idle(t)
-	for _, host := range []string{"localhost", "LOCALHOST:8484", "127.0.0.1", "127.8.9.1:1", "[::1]", "[::1]:8484", "localhost:80"} {
+	for _, host := range []string{"localhost", "LOCALHOST:8484", "127.0.0.1", "127.8.9.1:1", "[::1]", "[::1]:8484",
+		"localhost:80"} {
 		if !api.LoopbackHost(host) {
 			t.Errorf("%s: refused", host)
 		}
@@ -96,15 +99,18 @@ func TestCrossOrigin(t *testing.T) {
 		{"Sec-Fetch-Site: cross-site", "Content-Type: text/plain"}, {"Origin: http://localhost:1"},
 	} {
 		wantProblem(t, strings.Join(headers, " "), s.post("/v1/operations", sample, headers...), 403, "cross_origin")
-		wantProblem(t, strings.Join(headers, " "), s.do("DELETE", "/v1/documents/doc_1", nil, headers...), 403, "cross_origin")
+		wantProblem(t, strings.Join(headers, " "), s.do("DELETE", "/v1/documents/doc_1", nil, headers...), 403,
+			"cross_origin")
 		wantProblem(t, strings.Join(headers, " "), s.post("/v1/preview", sample, headers...), 403, "cross_origin")
 	}
-	for _, headers := range [][]string{nil, {"Sec-Fetch-Site: same-origin"}, {"Sec-Fetch-Site: none"}, {"Origin: http://" + host}} {
+	for _, headers := range [][]string{nil, {"Sec-Fetch-Site: same-origin"}, {"Sec-Fetch-Site: none"},
+		{"Origin: http://" + host}} {
 		if a := s.post("/v1/preview", sample, headers...); a.status != 200 {
 			t.Errorf("%v: got %d %s", headers, a.status, a.body)
 		}
 	}
-	if a := s.get("/v1/operations", "Sec-Fetch-Site: cross-site"); a.status != 200 || a.header.Get("Access-Control-Allow-Origin") != "" {
+	if a := s.get("/v1/operations", "Sec-Fetch-Site: cross-site"); a.status != 200 ||
+		a.header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("reading across origins is the browser's to refuse: got %d, ACAO %q", a.status,
 			a.header.Get("Access-Control-Allow-Origin"))
 	}
@@ -112,9 +118,11 @@ func TestCrossOrigin(t *testing.T) {
 
 func TestSameOrigin(t *testing.T) {
 	for origin, want := range map[string]bool{
-		"http://h:1": true, "https://h:1": true, "HTTP://h:1": false, "http://H:1": true, "http://h": false, "http://h:2": false,
+		"http://h:1": true, "https://h:1": true, "HTTP://h:1": false, "http://H:1": true, "http://h": false,
+		"http://h:2":  false,
 		"http://h:1/": false, "http://h:1.evil.example": false, "http://evil.example/h:1": false, "http://x@h:1": false,
-		"null": false, "": false, "h:1": false, "ws://h:1": false, "http://": false, "file://h:1": false, "http://h:1 ": false,
+		"null": false, "": false, "h:1": false, "ws://h:1": false, "http://": false, "file://h:1": false,
+		"http://h:1 ": false,
 	} {
 		r := httptest.NewRequest("GET", "http://h:1/v1/ws", nil)
 		r.Header["Origin"] = []string{origin}
@@ -141,18 +149,21 @@ func TestRequestID(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"", "a b", "ä", long + "i", "a,b", `"x"`} {
-		if got := s.get("/healthz", "X-Request-Id: "+id).header.Get("X-Request-Id"); got == id || !strings.HasPrefix(got, "req_") {
+		if got := s.get("/healthz", "X-Request-Id: "+id).header.Get("X-Request-Id"); got == id || !strings.HasPrefix(got,
+			"req_") {
 			t.Errorf("%.20q: got %q, want one of our own", id, got)
 		}
 	}
-	if got := s.get("/healthz", "X-Request-Id: a", "X-Request-Id: b").header["X-Request-Id"]; len(got) != 1 || len(got[0]) < 10 {
+	if got := s.get("/healthz", "X-Request-Id: a", "X-Request-Id: b").header["X-Request-Id"]; len(got) != 1 ||
+		len(got[0]) < 10 {
 		t.Errorf("two ids: got %q, want one of our own", got)
 	}
 }
 
 func TestSecurityHeaders(t *testing.T) {
 	s := idle(t)
-	for _, path := range []string{"/", "/docs", "/v1/operations", "/v1/nowhere", "/nowhere", "/healthz", "/openapi.json", "/metrics",
+	for _, path := range []string{"/", "/docs", "/v1/operations", "/v1/nowhere", "/nowhere", "/healthz",
+		"/openapi.json", "/metrics",
 		"/v1/operations?x=y"} {
 		h := s.get(path).header
 		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
@@ -197,7 +208,8 @@ func TestUnknownErrorsStayInside(t *testing.T) {
 	if err := s.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"/v1/operations", "/v1/operations/" + op["id"].(string), "/v1/documents/" + op["document_id"].(string),
+	for _, path := range []string{"/v1/operations", "/v1/operations/" + op["id"].(string),
+		"/v1/documents/" + op["document_id"].(string),
 		"/v1/operations/" + op["id"].(string) + "/chunks", "/v1/operations/" + op["id"].(string) + "/events", "/v1/events"} {
 		a := s.get(path)
 		if a.status != 500 && a.status != 503 {
@@ -293,13 +305,15 @@ func TestForeignObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	self, doc := "/v1/operations/"+made.Operation.ID, "/v1/documents/"+made.Document.ID
-	for _, route := range []string{"GET " + self, "POST " + self + "/cancel", "POST " + self + "/retry", "GET " + self + "/chunks",
+	for _, route := range []string{"GET " + self, "POST " + self + "/cancel", "POST " + self + "/retry",
+		"GET " + self + "/chunks",
 		"GET " + self + "/events", "GET " + doc, "DELETE " + doc, "GET " + doc + "/text"} {
 		method, path, _ := strings.Cut(route, " ")
 		wantProblem(t, route, s.do(method, path, nil), 404, "not_found")
 	}
 	wantProblem(t, "socket", s.get(self+"/ws", wsHeaders...), 404, "not_found")
-	wantProblem(t, "their document", s.post("/v1/operations", `{"document_id":"`+made.Document.ID+`"}`, asJSON), 404, "not_found")
+	wantProblem(t, "their document", s.post("/v1/operations", `{"document_id":"`+made.Document.ID+`"}`, asJSON), 404,
+		"not_found")
 	if got := s.get("/v1/operations").json(t)["data"].([]any); len(got) != 0 {
 		t.Errorf("list: got %v", got)
 	}

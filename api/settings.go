@@ -148,7 +148,8 @@ func sortedKeys(v url.Values) []string {
 func atoi(param, text string, low, high int) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
-		return 0, problem("invalid_value", param, "%s must be a whole number from %d to %d, not %q", param, low, high, clip(text))
+		return 0, problem("invalid_value", param, "%s must be a whole number from %d to %d, not %q", param, low, high,
+			clip(text))
 	}
 	return n, nil
 }

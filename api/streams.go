@@ -13,7 +13,8 @@ func (a *API) stream(socket bool, serve func(w http.ResponseWriter, r *http.Requ
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if socket {
 			if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-				return problem("upgrade_required", "Upgrade", "this is a WebSocket (RFC 6455); the same events come as SSE from …/events")
+				return problem("upgrade_required", "Upgrade",
+					"this is a WebSocket (RFC 6455); the same events come as SSE from …/events")
 			}
 			if err := sameOrigin(r); err != nil {
 				return err

@@ -14,7 +14,8 @@ import (
 )
 
 var wsHeaders = []string{
-	"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+	"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 }
 
 // stream opens SSE and gives its events as they come; it ends with the test.
@@ -114,7 +115,8 @@ func (s *server) handshake(path string, headers ...string) answer {
 	c := s.dial()
 	s.t.Cleanup(func() { c.Close() })
 	host := strings.TrimPrefix(s.url, "http://")
-	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n\r\n", path, host, strings.Join(append(headers, wsHeaders...), "\r\n"))
+	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n\r\n", path, host, strings.Join(append(headers, wsHeaders...),
+		"\r\n"))
 	res, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: "GET"})
 	if err != nil {
 		s.t.Fatal(err)
@@ -140,7 +142,8 @@ func TestSockets(t *testing.T) {
 		if a := s.handshake(p, "Origin: http://"+host); a.status != http.StatusSwitchingProtocols {
 			t.Errorf("%s from our own page: got %d %s", p, a.status, a.body)
 		}
-		for _, origin := range []string{"http://evil.example", "null", "http://" + host + ".evil.example", "http://localhost:1"} {
+		for _, origin := range []string{"http://evil.example", "null", "http://" + host + ".evil.example",
+			"http://localhost:1"} {
 			wantProblem(t, p+" from "+origin, s.handshake(p, "Origin: "+origin), 403, "cross_origin")
 		}
 		a := s.get(p)

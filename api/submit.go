@@ -117,7 +117,8 @@ func idempotencyKey(r *http.Request) (string, error) {
 		ok = keys[0][i] > ' ' && keys[0][i] <= '~'
 	}
 	if !ok {
-		return "", problem("invalid_value", "Idempotency-Key", "an Idempotency-Key is 1 to 255 visible ASCII characters, given once")
+		return "", problem("invalid_value", "Idempotency-Key",
+			"an Idempotency-Key is 1 to 255 visible ASCII characters, given once")
 	}
 	return keys[0], nil
 }
@@ -160,25 +161,29 @@ func (a *API) receive(
 		}
 		return in, sink(b)
 	}
-	for _, name := range sortedKeys(query) {
-		where := "a field of the form"
+	if left := sortedKeys(query); len(left) > 0 {
+		name, where := left[0], "a field of the form"
 		if kind == "json" {
 			where = "a field of the JSON body"
 		}
-		p := problem("unknown_field", name, "with this content type, %s is not a query parameter but perhaps %s", clip(name), where)
+		p := problem("unknown_field", name, "with this content type, %s is not a query parameter but perhaps %s",
+			clip(name), where)
 		return in, p.suggest(use(nearest(name, env.alsoQuery)))
 	}
 	if kind == "form" {
-		return in, a.receiveForm(multipart.NewReader(b, boundary), env, &in, sink)
+		err = a.receiveForm(multipart.NewReader(b, boundary), env, &in, sink)
+	} else {
+		err = a.receiveJSON(r, b, env, &in, sink)
 	}
-	return in, a.receiveJSON(r, b, env, &in, sink)
+	return in, err
 }
 
 // bodyKind tells the three forms apart: raw, form and json. A raw body is text in UTF-8 whatever text it is;
 // application/x-www-form-urlencoded counts as raw because that is what curl --data-binary says when told nothing.
 func bodyKind(r *http.Request) (kind, boundary string, err error) {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return "", "", problem("unsupported_media_type", "Content-Encoding", "bodies are taken unpacked only, not as %q", clip(enc))
+		return "", "", problem("unsupported_media_type", "Content-Encoding", "bodies are taken unpacked only, not as %q",
+			clip(enc))
 	}
 	given := r.Header["Content-Type"]
 	if len(given) == 0 || len(given) == 1 && given[0] == "" {
