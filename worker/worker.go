@@ -241,10 +241,7 @@ var start = time.Now()
 
 func monotonic() int64 { return int64(time.Since(start)) }
 
-var (
-	errLeaseLost = errors.New("the lease is lost")
-	errDrained   = errors.New("the worker's time to drain is over")
-)
+var errLeaseLost = errors.New("the lease is lost")
 
 // work is one run from its claim to its end. take ends when the worker should stop; work when it must.
 func (w *Worker) work(take, work context.Context, sr *store.Run) {

@@ -39,7 +39,7 @@ var sampleText string
 type serveCmd struct {
 	Listen      string        `default:"127.0.0.1:8484" help:"Address to listen on. Anything but loopback needs CHUNKSTREAM_API_KEY."`
 	Data        string        `default:"chunkstream-data" type:"path" help:"Folder for the database; made when missing."`
-	Workers     int           `default:"-1" help:"Large documents worked on at once; small ones have 8 slots for each. 0 serves without working; default: one per core."`
+	Workers     int           `default:"-1" help:"Large documents worked on at once; small ones have 32 slots for each. 0 serves without working; default: one per core."`
 	Lease       time.Duration `default:"5s" help:"How long a worker that has died keeps an operation from the others."`
 	PoisonAfter int           `default:"2" help:"Crashes in a row without progress that end an operation as failed."`
 	Open        bool          `help:"Open the browser."`
@@ -143,7 +143,7 @@ func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.
 	hub := live.NewHub(source(db), live.Config{})
 	work, err := worker.New(worker.Config{
 		Store: db, Publish: hub.Publish, Woken: func(l store.Lane) <-chan struct{} { return wake.Woken(string(l)) },
-		Name: workerName(), LargeSlots: c.Workers, SmallSlots: 8 * c.Workers, Lease: c.Lease,
+		Name: workerName(), LargeSlots: c.Workers, SmallSlots: smallSlots * c.Workers, Lease: c.Lease,
 		Poll: min(time.Second, c.Lease/2), Drain: drainWork, Log: log,
 	})
 	if err != nil {
@@ -206,6 +206,10 @@ func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.
 	endHub()
 	return errors.Join(err, httpGroup.Wait(), hubGroup.Wait())
 }
+
+// smallSlots is how many small operations are in flight for each large one. They wait for commits nearly all their
+// time, and the more of them wait together, the more share one.
+const smallSlots = 32
 
 func workerName() string {
 	host, err := os.Hostname()
