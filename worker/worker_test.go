@@ -473,16 +473,26 @@ func TestCutOffWithinASecond(t *testing.T) {
 	if _, err := other.ExecContext(t.Context(), `BEGIN IMMEDIATE`); err != nil {
 		t.Fatal(err)
 	}
-	for waiting := false; !waiting; { // until a batch's commit waits for the lock
-		select {
-		case g.step <- struct{}{}:
-		case <-time.After(200 * time.Millisecond):
-			waiting = true
+	stuck, stopped := make(chan struct{}), make(chan struct{})
+	go func(stuck chan struct{}) {
+		for {
+			select {
+			case g.step <- struct{}{}:
+			case <-time.After(200 * time.Millisecond): // a batch's commit waits for the lock
+				if stuck != nil {
+					close(stuck)
+					stuck = nil
+				}
+			case <-stopped:
+				return
+			}
 		}
-	}
+	}(stuck)
+	await(t, "a commit that waits", stuck)
 	began := time.Now()
 	stop()
 	took := time.Since(began)
+	close(stopped)
 	if _, err := other.ExecContext(t.Context(), `ROLLBACK`); err != nil {
 		t.Error(err)
 	}
