@@ -33,6 +33,7 @@ type bench struct {
 	ended  map[string]chan struct{}
 	other  chan event.Event // ephemeral ones
 
+	cancel    context.CancelFunc // asks the newest worker to stop, and does not wait
 	path      string
 	abandoned bool // a run was cut off: its lease may still be held
 }
@@ -125,6 +126,7 @@ func (b *bench) start(cfg worker.Config) (w *worker.Worker, stop func()) {
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -231,16 +233,13 @@ func TestStopHandsOverAndSuccessorGoesOn(t *testing.T) {
 	b := newBench(t)
 	g := gated{make(chan struct{}), 3}
 	_, stop := b.start(worker.Config{Parse: parseAs(g)})
-	text := strings.Repeat("abcdefgh", 500) // more than can be stepped through before the stop is seen
+	text := strings.Repeat("abcdefgh", 500)
 	op, left := b.submit(text, `{}`)
 	stopped := make(chan struct{})
 	g.step <- struct{}{} // the fourth span has been asked for: the run is well on its way
-	go func() {
-		stop()
-		close(stopped)
-	}()
-	go func() {
-		for { // a span may be asked for before the run sees that it shall stop
+	b.cancel()
+	go func() { // from here on each span finds that it shall stop
+		for {
 			select {
 			case g.step <- struct{}{}:
 			case <-stopped:
@@ -248,8 +247,9 @@ func TestStopHandsOverAndSuccessorGoesOn(t *testing.T) {
 			}
 		}
 	}()
+	stop()
+	close(stopped)
 	await(t, "hand-over", left)
-	await(t, "stop", stopped)
 	got := b.operation(op.ID)
 	if got.Status != store.Queued || got.Chunks == 0 {
 		t.Fatalf("after the stop: %+v", got)
