@@ -355,6 +355,18 @@ func TestSlowBody(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 	}
+	for _, head := range []string{"POST /v1/operations?x=1", "POST /v1/operations/op_1/cancel", "GET /healthz",
+		"PUT /nowhere"} {
+		c := s.dial()
+		fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n", head)
+		began := time.Now()
+		if a := readAnswer(t, c); a.status == 0 || time.Since(began) > 5*time.Second {
+			t.Errorf("%s with a body that never comes: answered %d after %s", head, a.status, time.Since(began))
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 	// The deadline of a body is gone when the answer takes longer.
 	c := s.dial()
 	defer c.Close()

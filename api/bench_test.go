@@ -42,7 +42,8 @@ func BenchmarkSubmit(b *testing.B) {
 	b.SetParallelism(32)
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			r := httptest.NewRequest("POST", "http://localhost/v1/operations?chunk_size=500", io.NopCloser(bytes.NewReader(text)))
+			r := httptest.NewRequest("POST", "http://localhost/v1/operations?chunk_size=500",
+				io.NopCloser(bytes.NewReader(text)))
 			r.ContentLength = int64(len(text))
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)

@@ -54,8 +54,8 @@ type body struct {
 	grace    time.Duration
 }
 
-// newBody guards r's body. A Content-Length beyond limit is refused before anything is read. close must be called when
-// the body has been read, so that its deadline does not outlive it.
+// newBody guards r's body. A Content-Length beyond limit is refused before anything is read. The deadline
+// needs no taking back: net/http does that at the body's end and before the next request.
 func (a *API) newBody(w http.ResponseWriter, r *http.Request, limit int64) (*body, error) {
 	if r.ContentLength > limit {
 		return nil, &bodyError{limit: limit}
@@ -82,12 +82,4 @@ func (b *body) Read(p []byte) (int, error) {
 		err = &bodyError{cause: err}
 	}
 	return n, err
-}
-
-// close takes the deadline away: the server watches the connection for the client's going away while the answer is
-// made, and would take a passed deadline for just that.
-func (b *body) close() {
-	if !b.extended.IsZero() {
-		_ = b.conn.SetReadDeadline(time.Time{}) // a closed connection has no deadline either
-	}
 }

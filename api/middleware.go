@@ -129,6 +129,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["X-Request-Id"] = []string{c.id}
 	secure(h)
+	if r.ContentLength != 0 {
+		// net/http reads the rest of a body that no handler has read, before it sends the answer. A body that is wanted
+		// gets more time as it arrives.
+		_ = http.NewResponseController(w).SetReadDeadline(started.Add(a.bodyGrace)) // without a network there is none
+	}
 	defer func() {
 		thrown := recover()
 		if thrown != nil && thrown != http.ErrAbortHandler {

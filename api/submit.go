@@ -154,7 +154,6 @@ func (a *API) receive(
 	if err != nil {
 		return in, err
 	}
-	defer b.close()
 	if kind == "raw" {
 		if err := a.adopt(&in, query, env); err != nil {
 			return in, err
