@@ -117,8 +117,9 @@ type Hub struct {
 	source   Source
 	config   Config
 	bus      *Memory
-	born     time.Time // what sockets count from, so that a clock set anew kills nobody
-	upgrader *gws.Upgrader
+	born     time.Time     // what sockets count from, so that a clock set anew kills nobody
+	upgrader *gws.Upgrader // for clients that offer no subprotocol of ours
+	speaking *gws.Upgrader // for those that offer Subprotocol
 
 	running  chan struct{} // closed when Run has set ctx
 	stopping chan struct{} // closed by Stop, or when Run's context ends
@@ -155,6 +156,7 @@ func NewHub(source Source, config Config) *Hub {
 	}
 	h.bus = NewMemory(h.config.QueueDepth)
 	h.upgrader = newUpgrader(h.config)
+	h.speaking = newUpgrader(h.config, Subprotocol)
 	h.work.New = func() any { return new(batch) }
 	return h
 }

@@ -90,11 +90,16 @@ func hasToken(h http.Header, name, token string) bool {
 // readBuffer is the size in bytes of a socket's read buffer. Clients send pongs; whatever is longer goes past it.
 const readBuffer = 256
 
-func newUpgrader(c Config) *gws.Upgrader {
+// Subprotocol is the WebSocket subprotocol that is accepted when a client offers it. A browser that offers any, which is
+// how it sends a key, drops the connection unless the answer names one of them (WHATWG WebSockets, section 3.1).
+const Subprotocol = "chunkstream"
+
+func newUpgrader(c Config, subprotocols ...string) *gws.Upgrader {
 	return gws.NewUpgrader(handler{}, &gws.ServerOption{
 		ParallelGolimit:    1,
 		ReadMaxPayloadSize: c.MaxInbound,
 		HandshakeTimeout:   c.WriteTimeout,
+		SubProtocols:       subprotocols,
 		NewSession:         func() gws.SessionStorage { return noSession{} },
 	})
 }
@@ -108,7 +113,13 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, s *stream) error {
 	}
 	k := &socket{Conn: conn, s: s, timeout: h.config.WriteTimeout}
 	k.alive()
-	if k.ws, err = h.upgrader.UpgradeFromConn(k, bufio.NewReaderSize(k, readBuffer), r); err != nil {
+	upgrader := h.upgrader
+	if hasToken(r.Header, "Sec-WebSocket-Protocol", Subprotocol) {
+		// gws looks at the first header line alone.
+		r.Header["Sec-Websocket-Protocol"] = []string{Subprotocol}
+		upgrader = h.speaking
+	}
+	if k.ws, err = upgrader.UpgradeFromConn(k, bufio.NewReaderSize(k, readBuffer), r); err != nil {
 		_ = conn.Close() // the client is gone: there is nobody to tell
 		h.leave(s)
 		return nil

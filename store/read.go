@@ -252,24 +252,16 @@ func (s *Store) DocumentText(ctx context.Context, owner, id string, w io.Writer)
 		return found("read document", err)
 	}
 	for at, part := int64(0), int64(0); at < row.bytes; part++ {
-		var body sql.RawBytes
-		n := 0
-		err := s.read(ctx, `SELECT body FROM document_parts WHERE key = $1`, row.num*partsPerDocument+part).
-			each(func(scan func(...any) error) error {
-				if err := scan(&body); err != nil {
-					return err
-				}
-				n = len(body)
-				_, err := w.Write(body)
-				return err
-			})
+		// Each part is copied out of its row before it is written: a slow reader holds memory, never a connection.
+		var body []byte
+		err := s.read(ctx, `SELECT body FROM document_parts WHERE key = $1`, row.num*partsPerDocument+part).one(&body)
 		if err != nil {
-			return fmt.Errorf("store: read text: %w", err)
+			return found(fmt.Sprintf("read part %d of a text", part), err)
 		}
-		if n == 0 {
-			return fmt.Errorf("store: read text: part %d is gone: %w", part, ErrNotFound)
+		if _, err := w.Write(body); err != nil {
+			return fmt.Errorf("store: write text: %w", err)
 		}
-		at += int64(n)
+		at += int64(len(body))
 	}
 	return nil
 }
