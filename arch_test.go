@@ -30,7 +30,7 @@ var street = []room{
 	{"chunk/chunktest", "the contract that every strategy passes", "chunk", "time"},
 	{"extract", "file formats → text", "", ""},
 	{"client", "a small Go client of the HTTP API", "event", "context math/rand/v2 net net/http time" + gws},
-	{"servertest", "real Redis and Postgres servers as child processes, for tests", "", "context net os os/exec time"},
+	{"servertest", "real Redis and Postgres servers as child processes, for tests", "", "net os os/exec time"},
 	{"crashpoint", "named places where a test build can be killed; nothing otherwise", "", "os"},
 }
 

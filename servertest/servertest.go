@@ -5,7 +5,6 @@ package servertest
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -242,8 +241,8 @@ func FreeAddress(t testing.TB) string {
 // until tries for half a minute.
 func until(t testing.TB, what string, try func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+	late := time.NewTimer(30 * time.Second)
+	defer late.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -252,7 +251,7 @@ func until(t testing.TB, what string, try func() error) {
 			return
 		}
 		select {
-		case <-ctx.Done():
+		case <-late.C:
 			t.Fatalf("%s did not come up: %v", what, err)
 		case <-tick.C:
 		}
