@@ -47,9 +47,10 @@ type Readiness struct {
 type Config struct {
 	Store   *store.Store
 	Hub     *live.Hub
-	Wake    func(store.Lane)  // tells the workers of a lane that there is work; must not block
 	Publish func(event.Owned) // brings an event to those who watch; must not block
-	Gate    *auth.Gate
+	// Wake tells the workers of a lane that there is work; must not block.
+	Wake func(lane store.Lane, operationID string)
+	Gate *auth.Gate
 	// Loopback is true when only this machine can reach the listener. With an open gate, requests for any other host
 	// name are then refused, as they come from a page that a browser was led to (DNS rebinding).
 	Loopback bool

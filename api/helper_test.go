@@ -74,7 +74,7 @@ func serve(t *testing.T, working bool, change ...func(*api.Config)) *server {
 	logs := &logBuffer{}
 	cfg := api.Config{
 		Store: st, Hub: hub, Publish: hub.Publish, Gate: auth.Open(), Loopback: true, Version: "test",
-		Wake:    func(l store.Lane) { bells.Wake(string(l)) },
+		Wake:    func(l store.Lane, id string) { bells.Wake(string(l), id) },
 		Metrics: prometheus.NewRegistry(),
 		Ready:   func(context.Context) api.Readiness { return api.Readiness{OK: true} },
 		Log:     slog.New(slog.NewTextHandler(logs, nil)),

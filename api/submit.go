@@ -75,7 +75,7 @@ func (a *API) created(w http.ResponseWriter, r *http.Request, made store.Created
 		crashpoint.Hit(crashpoint.AfterSubmitCommit)
 		a.cfg.Publish(made.Event)
 		crashpoint.Hit(crashpoint.BeforeWake)
-		a.cfg.Wake(store.LaneOf(op.BytesTotal))
+		a.cfg.Wake(store.LaneOf(op.BytesTotal), op.ID)
 	}
 	op, err := a.awaitEnd(r.Context(), op, wait)
 	if err != nil {

@@ -46,7 +46,8 @@ func realServer(t *testing.T) (c *client.Client, work func()) {
 	}
 	var wake dispatch.Memory
 	handler, err := api.New(api.Config{
-		Store: db, Hub: hub, Wake: func(l store.Lane) { wake.Wake(string(l)) }, Publish: hub.Publish, Gate: gate,
+		Store: db, Hub: hub, Wake: func(l store.Lane, id string) { wake.Wake(string(l), id) },
+		Publish: hub.Publish, Gate: gate,
 		Version: "test", Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
 		Ready: func(context.Context) api.Readiness { return api.Readiness{OK: true} },
 	})

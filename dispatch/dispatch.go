@@ -1,6 +1,6 @@
-// Package dispatch carries wake-ups: "look now". A wake-up is a hint and nothing else: it names a lane and no work, it
-// may be lost, merged or repeated, and whoever is woken asks the store what is due. Workers poll the store as well, so
-// a lost hint costs at most one poll interval.
+// Package dispatch carries wake-ups: "look now". A wake-up is a hint and nothing else: it may be lost, merged or
+// repeated, and whoever is woken asks the store what is due in its lane, which need not be the operation that the hint
+// names. Workers poll the store as well, so a lost hint costs at most one poll interval.
 package dispatch
 
 import "sync"
@@ -26,8 +26,9 @@ func (m *Memory) bell(lane string) chan struct{} {
 	return b
 }
 
-// Wake rings the lane's bell and never blocks. A bell that is already ringing stays so: many wake-ups are one.
-func (m *Memory) Wake(lane string) {
+// Wake rings the lane's bell and never blocks. A bell that is already ringing stays so: many wake-ups are one. The
+// operation is not needed here.
+func (m *Memory) Wake(lane, _ string) {
 	select {
 	case m.bell(lane) <- struct{}{}:
 	default:

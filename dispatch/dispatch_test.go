@@ -13,7 +13,7 @@ func TestWakeUpsMergeAndDoNotCross(t *testing.T) {
 	small := m.Woken("small")
 	var wg sync.WaitGroup
 	for range 100 {
-		wg.Go(func() { m.Wake("small") })
+		wg.Go(func() { m.Wake("small", "op_1") })
 	}
 	wg.Wait()
 	select {

@@ -103,7 +103,7 @@ func (b *bench) submit(text, settings string) (store.Operation, <-chan struct{})
 	b.mu.Lock()
 	ended := b.signal(c.Operation.ID)
 	b.mu.Unlock()
-	b.wake.Wake(string(store.LaneOf(st.Bytes)))
+	b.wake.Wake(string(store.LaneOf(st.Bytes)), c.Operation.ID)
 	return c.Operation, ended
 }
 

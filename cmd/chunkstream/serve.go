@@ -139,7 +139,7 @@ func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.
 	var stopping atomic.Bool
 	var sample atomic.Value
 	var wake dispatch.Memory
-	wakeLane := func(l store.Lane) { wake.Wake(string(l)) }
+	wakeLane := func(l store.Lane, id string) { wake.Wake(string(l), id) }
 	hub := live.NewHub(source(db), live.Config{})
 	work, err := worker.New(worker.Config{
 		Store: db, Publish: hub.Publish, Woken: func(l store.Lane) <-chan struct{} { return wake.Woken(string(l)) },
@@ -274,7 +274,7 @@ func readiness(db *store.Store, stopping *atomic.Bool, workers int) func(context
 
 // addSample gives a new data folder a first operation, so that nothing is ever empty, and returns its id. Later starts
 // find it by its key for as long as keys are kept; the page then simply has no link.
-func addSample(ctx context.Context, db *store.Store, wake func(store.Lane), publish func(event.Owned)) (string, error) {
+func addSample(ctx context.Context, db *store.Store, wake func(store.Lane, string), publish func(event.Owned)) (string, error) {
 	ops, _, err := db.Operations(ctx, auth.Local.Owner, store.Filter{Limit: 1})
 	if err != nil {
 		return "", err
@@ -301,7 +301,7 @@ func addSample(ctx context.Context, db *store.Store, wake func(store.Lane), publ
 		return "", err
 	}
 	publish(made.Event)
-	wake(store.LaneOf(made.Document.Bytes))
+	wake(store.LaneOf(made.Document.Bytes), made.Operation.ID)
 	return made.Operation.ID, nil
 }
 
