@@ -110,6 +110,9 @@ type Worker struct {
 	mu   sync.Mutex
 	runs map[*run]struct{}
 
+	// requeued is rung for each lane when the sweep has queued something again: nobody else may be there to claim it.
+	requeued map[store.Lane]chan struct{}
+
 	completed, failed, retried, fenced, errors atomic.Int64
 }
 
@@ -118,7 +121,9 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Store == nil || cfg.Publish == nil || cfg.Woken == nil {
 		return nil, errors.New("worker: Config.Store, Config.Publish and Config.Woken are required")
 	}
-	return &Worker{cfg: cfg.withDefaults(), runs: map[*run]struct{}{}}, nil
+	return &Worker{cfg: cfg.withDefaults(), runs: map[*run]struct{}{}, requeued: map[store.Lane]chan struct{}{
+		store.Small: make(chan struct{}, 1), store.Large: make(chan struct{}, 1),
+	}}, nil
 }
 
 // Stats may be called at any time.
@@ -216,6 +221,7 @@ func (w *Worker) serve(ctx, work context.Context, lane store.Lane, slots int, by
 		select {
 		case <-ctx.Done():
 		case <-w.cfg.Woken(lane):
+		case <-w.requeued[lane]:
 		case <-again:
 		case <-poll.C:
 		}
@@ -505,6 +511,14 @@ func (w *Worker) sweep(ctx context.Context) {
 		evs, err := w.cfg.Store.Sweep(ctx)
 		for _, ev := range evs {
 			w.cfg.Publish(ev)
+		}
+		if len(evs) > 0 {
+			for _, bell := range w.requeued {
+				select {
+				case bell <- struct{}{}:
+				default:
+				}
+			}
 		}
 		more := false
 		if err == nil {

@@ -69,7 +69,7 @@ func TestMainJob(t *testing.T) {
 	}
 	checkChunks(t, c, op, text)
 	s.stop()
-	db := checkDatabase(t, data)
+	db := checkDatabase(t, sqliteIn(data))
 	for i := range seen {
 		if i >= 2 && len(seen[i]) > 0 { // what came before its snapshot is not its to see
 			for seq := seen[i][0].Seq - 1; seq >= 1; seq-- {
@@ -129,7 +129,7 @@ func TestStopHandsOver(t *testing.T) {
 	}
 	checkChunks(t, s.client(), op, text)
 	s.stop()
-	checkDatabase(t, data)
+	checkDatabase(t, sqliteIn(data))
 }
 
 // TestSampleIsChunked: a first start has something to show, a second does not make it again.

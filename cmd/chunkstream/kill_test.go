@@ -3,17 +3,13 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,182 +18,6 @@ import (
 	"chunkstream/crashpoint"
 	"chunkstream/event"
 )
-
-// seed makes a run repeatable: CHUNKSTREAM_SEED replays one.
-func seed(t *testing.T) *rand.Rand {
-	n := rand.Uint64()
-	if s := os.Getenv("CHUNKSTREAM_SEED"); s != "" {
-		var err error
-		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("CHUNKSTREAM_SEED=%d", n)
-	return rand.New(rand.NewPCG(n, n))
-}
-
-// flight keeps documents in flight against an address whose server comes and goes, and watches every one of them.
-type flight struct {
-	t       *testing.T
-	clients []*client.Client // one per server that may answer
-	texts   []string
-
-	ctx  context.Context
-	stop context.CancelFunc
-	wg   sync.WaitGroup
-
-	mu   sync.Mutex
-	done []flown
-}
-
-// flown is one document's flight.
-type flown struct {
-	op     client.Operation
-	text   string
-	events []event.Event
-}
-
-const inFlight = 20
-
-// newFlight prepares documents: most are cut into enough chunks to be caught half-way, some are tiny.
-func newFlight(t *testing.T, rng *rand.Rand, addresses ...string) *flight {
-	l := &flight{t: t}
-	for _, a := range addresses {
-		c, err := client.New("http://"+a, client.Options{HTTP: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.clients = append(l.clients, c)
-	}
-	all := realText(t, 8<<20)
-	for i := range 40 {
-		size := []int{500, 4 << 10, 100 << 10, 1 << 20, 2 << 20}[i%5]
-		at := rng.IntN(len(all) - size)
-		l.texts = append(l.texts, strings.ToValidUTF8(all[at:at+size], "?"))
-	}
-	l.ctx, l.stop = context.WithCancel(context.Background())
-	return l
-}
-
-// start keeps inFlight documents going until finish is called.
-func (l *flight) start() {
-	for worker := range inFlight {
-		l.wg.Go(func() {
-			for n := worker; l.ctx.Err() == nil; n += inFlight {
-				l.fly(n)
-			}
-		})
-	}
-}
-
-// finish lets every document that was begun come to its end.
-func (l *flight) finish() {
-	l.stop()
-	l.wg.Wait()
-}
-
-// fly submits one document under an idempotency key until a server has accepted it, watches it to its end, and checks
-// that every chunk is as in a run without faults.
-func (l *flight) fly(n int) {
-	text := fmt.Sprintf("document %d\n", n) + l.texts[n%len(l.texts)]
-	c := l.clients[n%len(l.clients)]
-	watch := c.Watch
-	if n%2 == 1 {
-		watch = c.WatchSSE
-	}
-	deadline, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	var op client.Operation
-	for {
-		var err error
-		op, err = c.Submit(deadline, client.Submission{Text: strings.NewReader(text), IdempotencyKey: fmt.Sprint("doc-", n),
-			Settings: url.Values{"chunk_size": {"60"}}})
-		if err == nil {
-			break
-		}
-		if p := (*client.Problem)(nil); errors.As(err, &p) && p.Status < 500 {
-			l.t.Errorf("document %d was refused: %v", n, err)
-			return
-		}
-		if deadline.Err() != nil {
-			l.t.Errorf("document %d was never accepted: %v", n, err)
-			return
-		}
-		time.Sleep(20 * time.Millisecond) // the server is away
-	}
-	f := flown{op: op, text: text}
-	for {
-		var last error
-		for e, err := range watch(deadline, op.ID, lastSeq(f.events)) {
-			if err != nil {
-				last = err
-				break
-			}
-			if e.Type.Durable() {
-				f.events = append(f.events, e)
-			}
-		}
-		if len(f.events) > 0 && f.events[len(f.events)-1].Type.Terminal() {
-			break
-		}
-		if o := (*client.OrderError)(nil); errors.As(last, &o) || deadline.Err() != nil {
-			l.t.Errorf("document %d (%s): %v", n, op.ID, last)
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	l.mu.Lock()
-	l.done = append(l.done, f)
-	l.mu.Unlock()
-}
-
-func lastSeq(evs []event.Event) int64 {
-	if len(evs) == 0 {
-		return 0
-	}
-	return evs[len(evs)-1].Seq
-}
-
-// check reads everything back from a server that nobody disturbs, and then from the database.
-func (l *flight) check(s *server) {
-	l.t.Helper()
-	ids := map[string]bool{}
-	attempts, retried := int64(0), 0
-	for _, f := range l.done {
-		op, err := s.client().Operation(l.t.Context(), f.op.ID, 0)
-		if err != nil || op.Status != "completed" {
-			l.t.Errorf("%s: %+v, %v", f.op.ID, op, err)
-			continue
-		}
-		if ids[op.ID] {
-			l.t.Errorf("%s answers for two documents", op.ID)
-		}
-		ids[op.ID] = true
-		attempts += op.Attempt
-		if op.Attempt > 1 {
-			retried++
-		}
-		checkChunks(l.t, s.client(), op, f.text)
-	}
-	total := 0
-	for op, err := range s.client().Operations(l.t.Context(), "") {
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		if op.Name != sampleName {
-			total++
-		}
-	}
-	if total != len(l.done) {
-		l.t.Errorf("%d operations for %d documents", total, len(l.done))
-	}
-	s.stop()
-	db := checkDatabase(l.t, s.data)
-	for _, f := range l.done {
-		checkEvents(l.t, db, f.op.ID, f.events)
-	}
-	l.t.Logf("%d documents completed, %d of them after a take-over, %d attempts in all", len(l.done), retried, attempts)
-}
 
 func kills(t *testing.T, standard int) int {
 	if s := os.Getenv("CHUNKSTREAM_KILLS"); s != "" {
@@ -217,7 +37,7 @@ func TestKillLoop(t *testing.T) {
 	address, data := freeAddress(t), t.TempDir()
 	// Whoever kills a server 200 times will hit the same operation twice in a row: that does not make it poison.
 	flags := []string{"--lease", "500ms", "--poison-after", "1000000"}
-	l := newFlight(t, rng, address)
+	l := newFlight(t, rng, sqliteIn(data), address)
 	l.start()
 	points := crashpoint.Points()
 	byPoint := map[crashpoint.Point]int{}
@@ -267,7 +87,7 @@ func TestFreezeLoop(t *testing.T) {
 		startServer(t, addresses[0], data, nil, flags...).ready(),
 		startServer(t, addresses[1], data, nil, flags...).ready(),
 	}
-	l := newFlight(t, rng, addresses...)
+	l := newFlight(t, rng, sqliteIn(data), addresses...)
 	l.start()
 	n := kills(t, 20)
 	for i := range n {
@@ -362,5 +182,5 @@ func TestKillAtTheDefaultLease(t *testing.T) {
 	}
 	t.Logf("resumed at most %v after the kill", worst.Round(time.Millisecond))
 	s.stop()
-	checkDatabase(t, data)
+	checkDatabase(t, sqliteIn(data))
 }

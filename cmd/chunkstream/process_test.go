@@ -269,10 +269,15 @@ func pullSpans(plan chunk.Plan, text string) (next func() (chunk.Span, bool), st
 	return func() (chunk.Span, bool) { s, ok := <-spans; return s, ok }, func() { close(done) }
 }
 
-// checkDatabase opens the data folder of a server that has ended and checks every invariant.
-func checkDatabase(t testing.TB, data string) *store.Store {
+// sqliteIn is the database of a data folder.
+func sqliteIn(data string) store.Config {
+	return store.Config{Path: filepath.Join(data, "chunkstream.db")}
+}
+
+// checkDatabase opens the database of servers that have ended and checks every invariant.
+func checkDatabase(t testing.TB, database store.Config) *store.Store {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(data, "chunkstream.db")})
+	db, err := store.Open(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
 	}
