@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"chunkstream/event"
 )
@@ -14,6 +15,7 @@ import (
 type frame struct {
 	kind      event.Type
 	operation string
+	time      time.Time
 	seq       int64 // of a durable event; 0 otherwise
 	at        int64 // of a snapshot or resync: the number of the last durable event it includes
 	final     bool  // nothing follows for this operation
@@ -30,7 +32,7 @@ func newFrame(e event.Event) (*frame, error) {
 	}
 	wire := appendText(make([]byte, 0, len(payload)+10), payload)
 	f := &frame{
-		kind: e.Type, operation: e.OperationID, seq: e.Seq, final: ended(e), place: placeOf(e),
+		kind: e.Type, operation: e.OperationID, time: e.Time.Time, seq: e.Seq, final: ended(e), place: placeOf(e),
 		wire: wire, json: wire[len(wire)-len(payload):],
 	}
 	if e.Type == event.Snapshot || e.Type == event.Resync {
@@ -40,8 +42,9 @@ func newFrame(e event.Event) (*frame, error) {
 }
 
 // stateFrame encodes a snapshot from the Source as the ephemeral event t.
-func stateFrame(snapshot event.Event, t event.Type) (*frame, error) {
+func (h *Hub) stateFrame(snapshot event.Event, t event.Type) (*frame, error) {
 	snapshot.Type, snapshot.Seq = t, 0
+	snapshot.Data.Degraded, _ = h.bus.Degraded()
 	return newFrame(snapshot)
 }
 

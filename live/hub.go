@@ -53,6 +53,8 @@ type Source struct {
 
 // Config bounds a Hub. A zero field means its default.
 type Config struct {
+	// Bus brings the events. nil means a Memory of QueueDepth. The hub runs it.
+	Bus Bus
 	// QueueDepth is how many published events may wait for the delivery loop, 4096. What does not fit is dropped and
 	// counted; its watchers get it by the gap rule or the poll.
 	QueueDepth int
@@ -116,11 +118,12 @@ type Stats struct {
 type Hub struct {
 	source   Source
 	config   Config
-	bus      *Memory
+	bus      Bus
 	born     time.Time     // what sockets count from, so that a clock set anew kills nobody
 	upgrader *gws.Upgrader // for clients that offer no subprotocol of ours
 	speaking *gws.Upgrader // for those that offer Subprotocol
 
+	pollNow  chan struct{} // asks for a poll before it is due
 	running  chan struct{} // closed when Run has set ctx
 	stopping chan struct{} // closed by Stop, or when Run's context ends
 	reads    chan struct{} // bounds the reads of the Source that run at once on behalf of streams
@@ -150,11 +153,13 @@ const concurrentReads = 8
 func NewHub(source Source, config Config) *Hub {
 	h := &Hub{
 		source: source, config: config.withDefaults(), born: time.Now(),
-		running: make(chan struct{}), stopping: make(chan struct{}),
+		running: make(chan struct{}), stopping: make(chan struct{}), pollNow: make(chan struct{}, 1),
 		reads:  make(chan struct{}, concurrentReads),
 		topics: map[key]*topic{}, feeds: map[string]*feed{}, streams: map[*stream]struct{}{},
 	}
-	h.bus = NewMemory(h.config.QueueDepth)
+	if h.bus = h.config.Bus; h.bus == nil {
+		h.bus = NewMemory(h.config.QueueDepth)
+	}
 	h.upgrader = newUpgrader(h.config)
 	h.speaking = newUpgrader(h.config, Subprotocol)
 	h.work.New = func() any { return new(batch) }
@@ -169,7 +174,8 @@ func (h *Hub) Publish(e event.Owned) {
 }
 
 // Run delivers until ctx ends, then ends all streams as Stop does and waits until everything it started is gone. It
-// returns nil then. Streams asked for before Run wait for it. Run may be called once.
+// returns the error of the bus's Run, without which the hub goes on by its poll. Streams asked for before Run wait for
+// it. Run may be called once.
 func (h *Hub) Run(ctx context.Context) error {
 	h.mu.Lock()
 	h.ctx, h.cancel = context.WithCancel(ctx)
@@ -182,23 +188,34 @@ func (h *Hub) Run(ctx context.Context) error {
 	close(h.running)
 
 	var loops sync.WaitGroup
-	loops.Go(func() { h.bus.Run(ctx, h.deliver) })
-	loops.Go(func() { h.every(ctx, h.config.Poll, h.poll) })
-	loops.Go(func() { h.every(ctx, min(h.config.SlowAfter, h.config.Heartbeat)/2, h.tick) })
+	var busErr error
+	loops.Go(func() {
+		busErr = h.bus.Run(ctx, Receiver{Deliver: h.deliver, Overhear: h.overhear, Lost: h.lost})
+	})
+	loops.Go(func() { h.every(ctx, h.config.Poll, h.pollNow, h.poll) })
+	loops.Go(func() { h.every(ctx, min(h.config.SlowAfter, h.config.Heartbeat)/2, nil, h.tick) })
 	<-ctx.Done()
 	// Who wants to wait longer for clients that do not read calls Stop first.
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 	defer done()
 	_ = h.Stop(grace)
 	loops.Wait()
-	return nil
+	return busErr
+}
+
+// lost lets the poll come at once.
+func (h *Hub) lost() {
+	select {
+	case h.pollNow <- struct{}{}:
+	default:
+	}
 }
 
 // stopGrace is how long the end of Run's context leaves clients to take their close frames.
 const stopGrace = 2 * time.Second
 
-// every calls f each interval until ctx ends.
-func (h *Hub) every(ctx context.Context, interval time.Duration, f func(context.Context)) {
+// every calls f each interval, and when now says so, until ctx ends.
+func (h *Hub) every(ctx context.Context, interval time.Duration, now <-chan struct{}, f func(context.Context)) {
 	t := time.NewTicker(interval)
 	defer t.Stop()
 	for {
@@ -206,6 +223,8 @@ func (h *Hub) every(ctx context.Context, interval time.Duration, f func(context.
 		case <-ctx.Done():
 			return
 		case <-t.C:
+			f(ctx)
+		case <-now:
 			f(ctx)
 		}
 	}
@@ -257,28 +276,53 @@ func (h *Hub) Stats() Stats {
 	}
 }
 
-// admit waits for Run, then counts s in and subscribes it, held. Whoever admits must leave.
-func (h *Hub) admit(r *http.Request, s *stream, subscribe func()) error {
+// subscribing is how long a new stream waits for its subscription, so that its snapshot is read after that and nothing
+// falls between the two. Should it take longer, the poll finds what did.
+const subscribing = 250 * time.Millisecond
+
+// admit waits for Run, then counts s in and subscribes it, held, and waits until the bus has heard of that. Whoever
+// admits must leave.
+func (h *Hub) admit(r *http.Request, s *stream, subscribe func() (ready <-chan struct{})) error {
+	ready, err := h.enter(r, s, subscribe)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ready:
+		return nil
+	default:
+	}
+	late := time.NewTimer(subscribing)
+	defer late.Stop()
+	select {
+	case <-ready:
+	case <-late.C:
+	case <-h.stopping: // which the next read of the Source finds too, as it does the end of the request
+	case <-r.Context().Done():
+	}
+	return nil
+}
+
+func (h *Hub) enter(r *http.Request, s *stream, subscribe func() <-chan struct{}) (<-chan struct{}, error) {
 	select {
 	case <-h.running:
 	case <-h.stopping:
 	case <-r.Context().Done():
-		return fmt.Errorf("live: waiting for the hub to run: %w", r.Context().Err())
+		return nil, fmt.Errorf("live: waiting for the hub to run: %w", r.Context().Err())
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.stopped:
-		return ErrStopping
+		return nil, ErrStopping
 	case len(h.streams) >= h.config.MaxStreams:
-		return ErrTooManyStreams
+		return nil, ErrTooManyStreams
 	}
 	s.h, s.held = h, true
 	s.nextPing = time.Now().Add(h.config.Heartbeat)
 	h.streams[s] = struct{}{}
 	h.wg.Add(1)
-	subscribe()
-	return nil
+	return subscribe(), nil
 }
 
 // leave takes s out of everything and counts it out. It is called once, as the last thing of a stream.
@@ -288,10 +332,12 @@ func (h *Hub) leave(s *stream) {
 	delete(h.streams, s)
 	if s.topic != nil {
 		delete(s.topic.streams, s)
+		h.bus.Unwatch(s.topic.owner, s.topic.operation)
 		h.dropTopic(s.topic)
 	}
 	if f := s.feed; f != nil {
 		delete(f.streams, s)
+		h.bus.Unwatch(f.owner, "")
 		if len(f.streams) == 0 {
 			delete(h.feeds, f.owner)
 			for _, t := range f.topics {

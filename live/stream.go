@@ -365,9 +365,10 @@ func (h *Hub) openOperation(r *http.Request, s *stream, owner, id string, since 
 	nothing bool, err error,
 ) {
 	k := key{owner, id}
-	err = h.admit(r, s, func() {
+	err = h.admit(r, s, func() <-chan struct{} {
 		s.topic = h.topicOf(k)
 		s.topic.streams[s] = struct{}{}
+		return h.bus.Watch(owner, id)
 	})
 	if err != nil {
 		return false, err
@@ -383,7 +384,7 @@ func (h *Hub) openOperation(r *http.Request, s *stream, owner, id string, since 
 	if resume {
 		kind = event.Resync
 	}
-	state, err := stateFrame(snapshot, kind)
+	state, err := h.stateFrame(snapshot, kind)
 	if err != nil {
 		h.leave(s)
 		return false, err
@@ -412,10 +413,11 @@ func (h *Hub) openOperation(r *http.Request, s *stream, owner, id string, since 
 
 // openAll subscribes s to everything of owner, then reads where it stands. s stays held. On an error s has left.
 func (h *Hub) openAll(r *http.Request, s *stream, owner string) error {
-	err := h.admit(r, s, func() {
+	err := h.admit(r, s, func() <-chan struct{} {
 		s.feed = h.feedOf(owner)
 		s.feed.streams[s] = struct{}{}
 		s.cursor = s.feed.ring.head
+		return h.bus.Watch(owner, "")
 	})
 	if err != nil {
 		return err
@@ -451,7 +453,7 @@ func (h *Hub) startAll(r *http.Request, s *stream, owner string) error {
 	}
 	states := make([]*frame, len(active))
 	for i, e := range active {
-		if states[i], err = stateFrame(e, event.Snapshot); err != nil {
+		if states[i], err = h.stateFrame(e, event.Snapshot); err != nil {
 			return err
 		}
 	}

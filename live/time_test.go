@@ -235,7 +235,7 @@ func TestMemory(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			defer close(done)
-			bus.Run(ctx, func(e event.Owned) { got = append(got, e.Event.Seq) })
+			_ = bus.Run(ctx, live.Receiver{Deliver: func(e event.Owned) { got = append(got, e.Event.Seq) }})
 		}()
 		synctest.Wait()
 		cancel()

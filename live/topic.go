@@ -76,6 +76,7 @@ type topic struct {
 	failing time.Time // since when reading it has failed; zero while that works
 
 	place   place         // how far what was delivered has come
+	heard   time.Time     // of the newest ephemeral event, by its own word: a bus may repeat it
 	latest  *frame        // the newest ephemeral event, while it is news
 	version int64         // of latest
 	news    *list.Element // of latest, in feed.news
@@ -155,22 +156,28 @@ func (h *Hub) dropTopic(t *topic) {
 	}
 }
 
-// deliver takes one event from the bus.
-func (h *Hub) deliver(o event.Owned) {
-	e := o.Event
+// deliver takes an event of owner's from the bus.
+func (h *Hub) deliver(o event.Owned) { h.take(o.Owner, o.Event, true) }
+
+// overhear takes an event of an operation that somebody watches, who need not own it. Only a topic that the Source has
+// confirmed for the watcher makes use of it: to all others it is not even a reason to begin one.
+func (h *Hub) overhear(watcher string, e event.Event) { h.take(watcher, e, false) }
+
+func (h *Hub) take(owner string, e event.Event, owned bool) {
 	ephemeral := e.Type == event.Progress || e.Type == event.Stalled
 	if e.OperationID == "" || e.Type.Durable() != (e.Seq > 0) || !e.Type.Durable() && !ephemeral {
 		h.malformed.Add(1)
 		return
 	}
-	k := key{o.Owner, e.OperationID}
+	k := key{owner, e.OperationID}
 	h.mu.Lock()
-	watched := h.topics[k] != nil || h.feeds[o.Owner] != nil
+	t, f := h.topics[k], h.feeds[owner]
+	news := t != nil && !(t.known && e.Seq > 0 && e.Seq <= t.ring.head) || owned && f != nil && (t == nil || t.feed == nil)
 	h.mu.Unlock()
-	if !watched {
+	if !news {
 		return
 	}
-	f, err := newFrame(e)
+	fr, err := newFrame(e)
 	if err != nil {
 		h.malformed.Add(1)
 		return
@@ -178,16 +185,16 @@ func (h *Hub) deliver(o event.Owned) {
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := h.topics[k]
-	if !ephemeral && (t == nil || t.feed == nil) {
+	t = h.topics[k]
+	if owned && !ephemeral && (t == nil || t.feed == nil) {
 		t = h.introduce(k)
 	}
 	switch {
 	case t == nil:
 	case ephemeral:
-		h.acceptEphemeral(t, f)
+		h.acceptEphemeral(t, fr)
 	default:
-		h.accept(t, f)
+		h.accept(t, fr)
 	}
 }
 
@@ -277,10 +284,10 @@ func (h *Hub) observe(t *topic, p place) {
 
 // acceptEphemeral keeps f as the newest ephemeral event unless something newer was delivered. h.mu is held.
 func (h *Hub) acceptEphemeral(t *topic, f *frame) {
-	if !t.known || t.ended || f.place.before(t.place) {
+	if !t.known || t.ended || f.place.before(t.place) || f.place == t.place && !f.time.After(t.heard) {
 		return
 	}
-	t.place = f.place
+	t.place, t.heard = f.place, f.time
 	h.setLatest(t, f)
 	for s := range t.streams {
 		s.wake()
@@ -414,7 +421,7 @@ func (h *Hub) readState(k key, t event.Type) (*frame, error) {
 		h.sourceErrors.Add(1)
 		return nil, err
 	}
-	f, err := stateFrame(e, t)
+	f, err := h.stateFrame(e, t)
 	if err != nil {
 		h.sourceErrors.Add(1)
 	}
