@@ -24,7 +24,7 @@ var street = []room{
 	{"live", "hub, memory bus, WebSocket, SSE", "event", "context log/slog net net/http os time" + gws + prometheus},
 	{"dispatch", "wake-ups in memory: \"look now\", carries ids only", "", "context time"},
 	{"store", "SQL truth: documents, operations, chunks, events, keys; migrations, state machine, claim, fence, retention",
-		"chunk event crashpoint", "context database/sql embed io/fs log/slog net/url os time" + sqlite},
+		"chunk event crashpoint", "context database/sql embed io/fs log/slog math/rand/v2 net/url os time" + sqlite + pgx},
 	{"event", "the event type and its JSON: nothing else", "", "time"},
 	{"chunk", "text in, spans out", "", ""},
 	{"chunk/chunktest", "the contract that every strategy passes", "chunk", "time"},
@@ -45,6 +45,7 @@ const fence = "context database/sql embed io/fs log log/slog math/rand math/rand
 const (
 	gws        = " github.com/lxzan/gws"
 	huma       = " github.com/danielgtaylor/huma/v2"
+	pgx        = " github.com/jackc/pgx/v5"
 	prometheus = " github.com/prometheus/client_golang"
 	sqlite     = " github.com/google/uuid github.com/pressly/goose/v3 modernc.org/sqlite"
 )

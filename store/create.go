@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"chunkstream/event"
@@ -24,9 +25,15 @@ func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 	if n.Staged != nil && n.Staged.owner != n.Owner {
 		return Created{}, fmt.Errorf("store: create: staged text of another owner: %w", ErrNotFound)
 	}
+	for _, text := range []string{n.Owner, n.Name, n.DocumentID, n.Strategy, string(n.Settings), n.SplitterVersion, n.RetryOf,
+		n.IdempotencyKey, n.RequestHash} {
+		if text != storable(text) {
+			return Created{}, fmt.Errorf("store: create: %w: %q", ErrInvalidText, text)
+		}
+	}
 	out := new(Created)
 	opID, docID := newID("op_"), newID("doc_")
-	err := s.writer.do(ctx, func(t *tx) error {
+	err := s.db.do(ctx, func(t *tx) error {
 		*out = Created{}
 		requestHash := n.RequestHash
 		if n.Staged != nil {
@@ -64,7 +71,7 @@ VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, 1, `+nowMs+`, `+nowMs
 			return err
 		}
 		if n.IdempotencyKey != "" {
-			if _, err := t.exec(`
+			if err := t.later(`
 INSERT INTO idempotency_keys (owner, key, request_hash, operation, created_at) VALUES ($1, $2, $3, $4, $5)`,
 				n.Owner, n.IdempotencyKey, requestHash, opNum, at); err != nil {
 				return fmt.Errorf("insert idempotency key: %w", err)
@@ -81,6 +88,11 @@ INSERT INTO idempotency_keys (owner, key, request_hash, operation, created_at) V
 		return *out, n.Staged.Discard(ctx)
 	}
 	return *out, nil
+}
+
+// storable gives the text as both databases can hold it: UTF-8 without NUL.
+func storable(text string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
 }
 
 // LaneOf gives the lane a text of that many bytes runs in.
@@ -100,7 +112,8 @@ func (t *tx) replay(n NewOperation, requestHash string, out *Created) (bool, err
 		[]any{n.Owner, n.IdempotencyKey, keptKeys.Milliseconds()}, &hash, &num)
 	if errors.Is(err, sql.ErrNoRows) {
 		// One that is older than that but not yet swept makes room.
-		_, err := t.exec(`DELETE FROM idempotency_keys WHERE owner = $1 AND key = $2`, n.Owner, n.IdempotencyKey)
+		err := t.later(`DELETE FROM idempotency_keys WHERE owner = $1 AND key = $2 AND created_at <= `+nowMs+` - $3`,
+			n.Owner, n.IdempotencyKey, keptKeys.Milliseconds())
 		return false, err
 	}
 	if err != nil {
@@ -126,7 +139,7 @@ func (t *tx) replay(n NewOperation, requestHash string, out *Created) (bool, err
 func (t *tx) document(n NewOperation, newID string) (Document, int64, error) {
 	row := documentRow{}
 	if n.Staged == nil {
-		err := t.one(selectDocument+` WHERE owner = $1 AND id = $2 AND state = 'ready'`,
+		err := t.one(selectDocument+` WHERE owner = $1 AND id = $2 AND state = 'ready'`+shareRow,
 			[]any{n.Owner, n.DocumentID}, row.dest()...)
 		if errors.Is(err, sql.ErrNoRows) {
 			return Document{}, 0, fmt.Errorf("document: %w", ErrNotFound)
@@ -134,7 +147,7 @@ func (t *tx) document(n NewOperation, newID string) (Document, int64, error) {
 		return row.document(), row.num, err
 	}
 	st := n.Staged
-	err := t.one(selectDocument+` WHERE owner = $1 AND sha256 = $2 AND state = 'ready'`,
+	err := t.one(selectDocument+` WHERE owner = $1 AND sha256 = $2 AND state = 'ready'`+shareRow,
 		[]any{n.Owner, st.SHA256}, row.dest()...)
 	if err == nil {
 		return row.document(), row.num, nil
@@ -151,9 +164,9 @@ INSERT INTO documents (id, owner, state, name, sha256, bytes, chars, created_at)
 VALUES ($1, $2, 'ready', $3, $4, $5, $6, `+nowMs+`) RETURNING num, created_at`,
 			[]any{doc.ID, doc.Owner, doc.Name, doc.SHA256, doc.Bytes, doc.Chars}, &num, &at)
 		if err == nil && doc.Bytes > 0 {
-			_, err = t.exec(`INSERT INTO document_parts (key, start_byte, body) VALUES ($1, 0, $2)`,
+			err = t.later(`INSERT INTO document_parts (key, start_byte, body) VALUES ($1, 0, $2)`,
 				num*partsPerDocument, st.inline)
-			t.w.written.Add(doc.Bytes)
+			t.wrote(doc.Bytes)
 		}
 	} else {
 		err = t.one(`
@@ -181,7 +194,7 @@ func (t *tx) record(num, seq, at int64, typ event.Type, op Operation, more ...fu
 	if err != nil {
 		return ev, fmt.Errorf("encode event: %w", err)
 	}
-	_, err = t.exec(`INSERT INTO operation_events (operation, seq, epoch, type, at, data) VALUES ($1, $2, $3, $4, $5, $6)`,
+	err = t.later(`INSERT INTO operation_events (operation, seq, epoch, type, at, data) VALUES ($1, $2, $3, $4, $5, $6)`,
 		num, seq, op.Attempt, string(typ), at, string(data))
 	if err != nil {
 		return ev, fmt.Errorf("insert event: %w", err)

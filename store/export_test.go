@@ -9,7 +9,7 @@ import (
 
 func (s *Store) write(t testing.TB, text string, args ...any) {
 	t.Helper()
-	err := s.writer.do(context.Background(), func(tx *tx) error {
+	err := s.db.do(context.Background(), func(tx *tx) error {
 		_, err := tx.exec(text, args...)
 		return err
 	})
@@ -47,7 +47,7 @@ func (s *Store) CountRows(t testing.TB, table string) int {
 func (s *Store) ViewTexts(ctx context.Context, id string) ([]string, error) {
 	var texts []string
 	err := s.read(ctx, `SELECT text FROM chunk_texts WHERE operation_id = $1 ORDER BY idx`, id).
-		each(func(scan func(...any) error) error {
+		each(func(scan scan) error {
 			var text string
 			err := scan(&text)
 			texts = append(texts, text)
@@ -69,25 +69,64 @@ func (s *Store) ForgedRun(t testing.TB, id string) *Run {
 
 // PanicInWriter panics inside a transaction.
 func (s *Store) PanicInWriter(ctx context.Context) error {
-	return s.writer.do(ctx, func(*tx) error { panic("as the test asked") })
+	return s.db.do(ctx, func(*tx) error { panic("as the test asked") })
 }
 
-// HoldWriter keeps the writer busy until the returned function is called.
+// HoldWriter keeps every writer there can be busy until the returned function is called.
 func (s *Store) HoldWriter(t testing.TB) (release func()) {
 	t.Helper()
-	began, end, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	go func() {
-		done <- s.writer.do(context.Background(), func(*tx) error {
-			close(began)
-			<-end
-			return nil
-		})
-	}()
-	<-began
+	n := 1
+	if p, ok := s.db.(*postgres); ok {
+		n = int(p.pool.Config().MaxConns)
+	}
+	began, end, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	for range n {
+		go func() {
+			done <- s.db.do(context.Background(), func(*tx) error {
+				began <- struct{}{}
+				<-end
+				return nil
+			})
+		}()
+	}
+	for range n {
+		<-began
+	}
 	return func() {
 		close(end)
-		if err := <-done; err != nil {
-			t.Error(err)
+		for range n {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
 		}
 	}
+}
+
+// Plans gives Postgres's plans of the statements that look for work.
+func (s *Store) Plans(t testing.TB) map[string]string {
+	t.Helper()
+	plans := map[string]string{}
+	for name, q := range map[string]query{
+		"claim":        s.read(t.Context(), `EXPLAIN `+selectDue, string(Small), "v1", 10),
+		"sweep":        s.read(t.Context(), `EXPLAIN `+selectLapsed, sweepRuns),
+		"look, sweep":  s.read(t.Context(), `EXPLAIN `+countLapsed),
+		"owner's live": s.read(t.Context(), `EXPLAIN `+selectLive, "alice"),
+	} {
+		err := q.each(func(scan scan) error {
+			var line string
+			err := scan(&line)
+			plans[name] += line + "\n"
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return plans
+}
+
+// Exec runs a statement outside the contract.
+func (s *Store) Exec(t testing.TB, text string, args ...any) {
+	t.Helper()
+	s.write(t, text, args...)
 }

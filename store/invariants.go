@@ -14,7 +14,7 @@ func (s *Store) CheckInvariants(ctx context.Context) ([]string, error) {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
-		err := s.read(ctx, statement).each(func(scan func(...any) error) error {
+		err := s.read(ctx, statement).each(func(scan scan) error {
 			var name, operation, detail string
 			if err := scan(&name, &operation, &detail); err != nil {
 				return err

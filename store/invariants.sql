@@ -52,12 +52,12 @@ HAVING count(e.seq) <> o.seq OR COALESCE(min(e.seq), 0) <> 1 OR COALESCE(max(e.s
 SELECT 'I9 progress goes back within an attempt', o.id, 'seq ' || e.seq
   FROM operation_events e JOIN operation_events p ON p.operation = e.operation AND p.seq = e.seq - 1 AND p.epoch = e.epoch
   JOIN operations o ON o.num = e.operation
- WHERE json_extract(e.data, '$.bytes_done') < json_extract(p.data, '$.bytes_done')
-    OR json_extract(e.data, '$.chunks') < json_extract(p.data, '$.chunks');
+ WHERE CAST(e.data ->> 'bytes_done' AS BIGINT) < CAST(p.data ->> 'bytes_done' AS BIGINT)
+    OR CAST(e.data ->> 'chunks' AS BIGINT) < CAST(p.data ->> 'chunks' AS BIGINT);
 
 SELECT 'I9 all done but not completed', o.id, 'seq ' || e.seq || ' ' || e.type
   FROM operation_events e JOIN operations o ON o.num = e.operation
- WHERE e.type = 'failed' AND o.bytes_total > 0 AND json_extract(e.data, '$.bytes_done') >= o.bytes_total;
+ WHERE e.type = 'failed' AND o.bytes_total > 0 AND CAST(e.data ->> 'bytes_done' AS BIGINT) >= o.bytes_total;
 
 SELECT 'I10 idempotency key without its operation', k.key, 'operation ' || k.operation
   FROM idempotency_keys k LEFT JOIN operations o ON o.num = k.operation AND o.owner = k.owner

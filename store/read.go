@@ -125,7 +125,7 @@ func (s *Store) Operations(ctx context.Context, owner string, f Filter) ([]Opera
 
 func (s *Store) operations(ctx context.Context, text string, args ...any) ([]Operation, error) {
 	var ops []Operation
-	err := s.read(ctx, text, args...).each(func(scan func(...any) error) error {
+	err := s.read(ctx, text, args...).each(func(scan scan) error {
 		row := operationRow{}
 		if err := scan(row.dest()...); err != nil {
 			return err
@@ -163,6 +163,8 @@ func (s *Store) Heads(ctx context.Context, operationIDs []string) ([]Head, error
 	return heads, nil
 }
 
+const selectLive = `SELECT id, seq FROM operations WHERE owner = $1 AND finished_at = 0`
+
 // OwnerHeads gives the newest sequence numbers of the owner's operations that have not ended and of those that ended
 // at or after since (the zero time: of none), and the database's time to ask with next.
 func (s *Store) OwnerHeads(ctx context.Context, owner string, since time.Time) ([]Head, time.Time, error) {
@@ -170,7 +172,7 @@ func (s *Store) OwnerHeads(ctx context.Context, owner string, since time.Time) (
 	if err := s.read(ctx, `SELECT `+nowMs).one(&now); err != nil {
 		return nil, time.Time{}, fmt.Errorf("store: read the clock: %w", err)
 	}
-	heads, err := s.heads(ctx, `SELECT id, seq FROM operations WHERE owner = $1 AND finished_at = 0`, owner)
+	heads, err := s.heads(ctx, selectLive, owner)
 	if err == nil && !since.IsZero() {
 		var ended []Head
 		ended, err = s.heads(ctx, `SELECT id, seq FROM operations WHERE finished_at > 0 AND finished_at >= $1 AND owner = $2`,
@@ -185,7 +187,7 @@ func (s *Store) OwnerHeads(ctx context.Context, owner string, since time.Time) (
 
 func (s *Store) heads(ctx context.Context, text string, args ...any) ([]Head, error) {
 	var heads []Head
-	err := s.read(ctx, text, args...).each(func(scan func(...any) error) error {
+	err := s.read(ctx, text, args...).each(func(scan scan) error {
 		var h Head
 		if err := scan(&h.OperationID, &h.Seq); err != nil {
 			return err
@@ -206,7 +208,7 @@ func (s *Store) Events(ctx context.Context, owner, operationID string, after int
 	var evs []event.Event
 	err = s.read(ctx, `
 SELECT seq, type, at, data FROM operation_events WHERE operation = $1 AND seq > $2 ORDER BY seq LIMIT $3`,
-		num, after, limit).each(func(scan func(...any) error) error {
+		num, after, limit).each(func(scan scan) error {
 		ev := event.Event{OperationID: operationID}
 		var typ, data string
 		var at int64
@@ -280,7 +282,7 @@ func (s *Store) text(ctx context.Context, document, from, to int64) (string, err
 		var body sql.RawBytes
 		seen := false
 		err := s.read(ctx, `SELECT start_byte, body FROM document_parts WHERE key = $1`, document*partsPerDocument+part).
-			each(func(scan func(...any) error) error {
+			each(func(scan scan) error {
 				seen = true
 				if err := scan(&start, &body); err != nil {
 					return err
@@ -320,7 +322,7 @@ func (s *Store) Chunks(ctx context.Context, owner, operationID string, from int6
 	err = s.read(ctx, `
 SELECT idx, start_byte, end_byte, start_char, end_char FROM chunks
  WHERE operation = $1 AND idx >= $2 ORDER BY idx LIMIT $3`, num, from, limit).
-		each(func(scan func(...any) error) error {
+		each(func(scan scan) error {
 			var c Chunk
 			if err := scan(&c.Index, &c.StartByte, &c.EndByte, &c.StartChar, &c.EndChar); err != nil {
 				return err

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"chunkstream/event"
@@ -34,6 +33,12 @@ type Run struct {
 	lease         int64 // ms
 }
 
+// selectDue names the due operations of a lane, oldest first, and holds them. The index of what is queued gives them in
+// this order.
+const selectDue = selectOperation + `
+ WHERE o.status = 'queued' AND o.lane = $1 AND o.run_after <= ` + nowMs + ` AND o.splitter_version = $2
+ ORDER BY o.run_after, o.num LIMIT $3` + skipLocked
+
 // Claim takes the oldest due operations of a lane: epoch and attempt go up by one, the lease begins. Nothing due gives
 // none. more says that there may be others which the bounds kept out. Two claims never get the same operation.
 func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
@@ -42,13 +47,11 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 	}
 	var runs []*Run
 	var more bool
-	err := s.writer.do(ctx, func(t *tx) error {
+	err := s.db.do(ctx, func(t *tx) error {
 		runs, more = nil, false
 		budget := c.Bytes
-		err := t.each(selectOperation+`
- WHERE o.status = 'queued' AND o.lane = $1 AND o.run_after <= `+nowMs+` AND o.splitter_version = $2
- ORDER BY o.run_after, o.num LIMIT $3`, []any{string(c.Lane), c.SplitterVersion, c.Slots},
-			func(scan func(...any) error) error {
+		err := t.each(selectDue, []any{string(c.Lane), c.SplitterVersion, c.Slots},
+			func(scan scan) error {
 				row := operationRow{}
 				if err := scan(row.dest()...); err != nil {
 					return err
@@ -65,31 +68,53 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 			return err
 		}
 		more = more || len(runs) == c.Slots
-		for _, r := range runs {
-			var at, started int64
-			err := t.one(`
-UPDATE operations SET status = 'processing', epoch = epoch + 1, crash_count = crash_count + 1, seq = seq + 1, worker = $1,
-       lease_until = `+nowMs+` + $2, started_at = CASE WHEN started_at = 0 THEN `+nowMs+` ELSE started_at END
- WHERE num = $3 AND status = 'queued' RETURNING seq, epoch, started_at, lease_until`,
-				[]any{c.Worker, r.lease, r.num}, &r.Operation.Seq, &r.epoch, &started, &at)
-			if err != nil {
-				return fmt.Errorf("take operation: %w", err)
-			}
-			op := &r.Operation
-			op.Status, op.Worker, op.Attempt, op.Error = Processing, c.Worker, r.epoch, nil
-			op.StartedAt, op.ExpiresLease = instant(started), instant(at)
-			ev, err := t.record(r.num, op.Seq, at-r.lease, event.Started, *op)
-			if err != nil {
-				return err
-			}
-			r.Started = event.Owned{Owner: op.Owner, Event: ev}
-		}
-		return nil
+		return t.take(runs, c.Worker)
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("store: claim: %w", err)
 	}
 	return runs, more, nil
+}
+
+// take moves due operations to their runs.
+func (t *tx) take(runs []*Run, worker string) error {
+	if len(runs) == 0 {
+		return nil
+	}
+	args := make([][]any, len(runs))
+	for i, r := range runs {
+		args[i] = []any{worker, r.lease, r.num}
+	}
+	err := t.all(`
+UPDATE operations SET status = 'processing', epoch = epoch + 1, crash_count = crash_count + 1, seq = seq + 1, worker = $1,
+       lease_until = `+nowMs+` + $2, started_at = CASE WHEN started_at = 0 THEN `+nowMs+` ELSE started_at END
+ WHERE num = $3 AND status = 'queued' RETURNING seq, epoch, started_at, lease_until`,
+		args, func(i int, scan scan) error {
+			r := runs[i]
+			op := &r.Operation
+			var until, started int64
+			if err := scan(&op.Seq, &r.epoch, &started, &until); err != nil {
+				return err
+			}
+			op.Status, op.Worker, op.Attempt, op.Error = Processing, worker, r.epoch, nil
+			op.StartedAt, op.ExpiresLease = instant(started), instant(until)
+			return nil
+		})
+	if err != nil {
+		return fmt.Errorf("take operations: %w", err)
+	}
+	for _, r := range runs {
+		if r.Operation.Status != Processing {
+			return fmt.Errorf("take operation: %s left the queue under its lock", r.Operation.ID)
+		}
+		at := r.Operation.ExpiresLease.UnixMilli() - r.lease
+		ev, err := t.record(r.num, r.Operation.Seq, at, event.Started, r.Operation)
+		if err != nil {
+			return err
+		}
+		r.Started = event.Owned{Owner: r.Operation.Owner, Event: ev}
+	}
+	return nil
 }
 
 // Text reads the whole text the operation's offsets refer to.
@@ -110,27 +135,14 @@ type Batch struct {
 	Last      bool  // the text is at its end: complete the operation
 }
 
-// rowsPerInsert is how many chunk rows one statement carries: 100 at a time are three times as fast as one by one.
-const rowsPerInsert = 100
-
-// insertChunks gives the statement for n rows. Its parameters have no numbers: SQLite counts $1 as a name, and the
-// driver searches the names for each value it binds, which for hundreds of them takes longer than the insert.
-var insertChunks = func() (texts [rowsPerInsert + 1]string) {
-	for n := 1; n <= rowsPerInsert; n++ {
-		texts[n] = `INSERT INTO chunks (operation, idx, epoch, start_byte, end_byte, start_char, end_char) VALUES ` +
-			strings.Repeat("(?,?,?,?,?,?,?),", n-1) + "(?,?,?,?,?,?,?)"
-	}
-	return texts
-}()
-
 // Commit adds a batch: fence, chunk rows and event in one transaction, and renews the lease. With Last it completes
 // the operation. If a cancel was requested meanwhile the operation ends as cancelled instead and the batch is dropped:
 // the event then says so and the run is over. ErrFenced means that nothing was written and the run is over.
 func (r *Run) Commit(ctx context.Context, b Batch) (event.Owned, error) {
 	var out event.Owned
-	op := r.Operation
-	err := r.s.writer.do(ctx, func(t *tx) error {
-		out = event.Owned{}
+	var op Operation
+	err := r.s.db.do(ctx, func(t *tx) error {
+		op, out = r.Operation, event.Owned{}
 		next := b.First + int64(len(b.Chunks))
 		var seq, at int64
 		var status string
@@ -161,7 +173,7 @@ RETURNING seq, status, `+nowMs,
 		}
 		if typ != event.Cancelled {
 			op.Chunks, op.BytesDone = next, b.BytesDone
-			if err := t.insertChunks(r.num, r.epoch, b); err != nil {
+			if err := t.chunks(r.num, r.epoch, b.First, b.Chunks); err != nil {
 				return fmt.Errorf("insert chunks: %w", err)
 			}
 		}
@@ -180,47 +192,37 @@ RETURNING seq, status, `+nowMs,
 	return out, nil
 }
 
-func (t *tx) insertChunks(num, epoch int64, b Batch) error {
-	args := make([]any, 0, min(len(b.Chunks), rowsPerInsert)*7)
-	for i := 0; i < len(b.Chunks); {
-		n := min(len(b.Chunks)-i, rowsPerInsert)
-		args = args[:0]
-		for k, c := range b.Chunks[i : i+n] {
-			args = append(args, num, b.First+int64(i+k), epoch, c.StartByte, c.EndByte, c.StartChar, c.EndChar)
-		}
-		if _, err := t.exec(insertChunks[n], args...); err != nil {
-			return err
-		}
-		i += n
-	}
-	t.w.written.Add(int64(len(b.Chunks)) * 24)
-	return nil
-}
-
 // Renew extends the leases of runs and gives those among them that must stop: first the lost ones (fenced or ended),
 // then those asked to cancel. It never revives a lease that somebody else has taken.
 func (s *Store) Renew(ctx context.Context, runs []*Run) ([]*Run, []*Run, error) {
 	if len(runs) == 0 {
 		return nil, nil, nil
 	}
+	args := make([][]any, len(runs))
+	for i, r := range runs {
+		args[i] = []any{r.lease, r.num, r.epoch}
+	}
 	var lost, cancel []*Run
-	err := s.writer.do(ctx, func(t *tx) error {
+	err := s.db.do(ctx, func(t *tx) error {
 		lost, cancel = nil, nil
-		for _, r := range runs {
-			var asked int64
-			err := t.one(`UPDATE operations SET lease_until = `+nowMs+` + $1
+		held := make([]bool, len(runs))
+		err := t.all(`UPDATE operations SET lease_until = `+nowMs+` + $1
  WHERE num = $2 AND epoch = $3 AND status = 'processing' RETURNING cancel_requested`,
-				[]any{r.lease, r.num, r.epoch}, &asked)
-			switch {
-			case errors.Is(err, sql.ErrNoRows):
-				lost = append(lost, r)
-			case err != nil:
+			args, func(i int, scan scan) error {
+				held[i] = true
+				var asked int64
+				err := scan(&asked)
+				if asked != 0 {
+					cancel = append(cancel, runs[i])
+				}
 				return err
-			case asked != 0:
-				cancel = append(cancel, r)
+			})
+		for i, r := range runs {
+			if !held[i] {
+				lost = append(lost, r)
 			}
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("store: renew leases: %w", err)
@@ -232,6 +234,7 @@ func (s *Store) Renew(ctx context.Context, runs []*Run) ([]*Run, []*Run, error) 
 // after that time, unless it has failed too often without progress. Otherwise it ends as failed; if a cancel was
 // requested, as cancelled. ErrFenced means that nothing was written.
 func (r *Run) Fail(ctx context.Context, f event.Failure, retryIn time.Duration) (event.Owned, error) {
+	f.Code, f.Detail = storable(f.Code), storable(f.Detail)
 	ev, err := r.leave(ctx, `
 UPDATE operations SET seq = seq + 1, failures = failures + 1, crash_count = 0, worker = '', lease_until = 0,
        status = CASE WHEN cancel_requested = 1 THEN 'cancelled' WHEN $1 AND failures + 1 < $2 THEN 'queued' ELSE 'failed' END,
@@ -250,7 +253,7 @@ UPDATE operations SET seq = seq + 1, failures = failures + 1, crash_count = 0, w
 // cancel was requested it ends as cancelled. ErrFenced means that nothing was written.
 func (r *Run) HandOver(ctx context.Context) (event.Owned, error) {
 	ev, err := r.leave(ctx, `
-UPDATE operations SET seq = seq + 1, crash_count = max(crash_count - 1, 0), worker = '', lease_until = 0,
+UPDATE operations SET seq = seq + 1, crash_count = CASE WHEN crash_count > 0 THEN crash_count - 1 ELSE 0 END, worker = '', lease_until = 0,
        status = CASE WHEN cancel_requested = 1 THEN 'cancelled' ELSE 'queued' END,
        finished_at = CASE WHEN cancel_requested = 1 THEN `+nowMs+` ELSE 0 END, run_after = `+nowMs+`
  WHERE num = $1 AND epoch = $2 AND status = 'processing' RETURNING seq, status, `+nowMs,
@@ -267,7 +270,7 @@ func (r *Run) leave(ctx context.Context, update string, args []any, requeued eve
 ) (event.Owned, error) {
 	var out event.Owned
 	op := r.Operation
-	err := r.s.writer.do(ctx, func(t *tx) error {
+	err := r.s.db.do(ctx, func(t *tx) error {
 		var err error
 		op, out, err = t.left(r.num, r.Operation, update, args, requeued, f, retryIn)
 		return err
@@ -313,11 +316,11 @@ func (t *tx) left(num int64, op Operation, update string, args []any, requeued e
 func (s *Store) Cancel(ctx context.Context, owner, id string) (Operation, *event.Owned, error) {
 	var op Operation
 	var out *event.Owned
-	err := s.writer.do(ctx, func(t *tx) error {
+	err := s.db.do(ctx, func(t *tx) error {
 		out = nil
 		row := operationRow{}
-		err := t.one(selectOperation+` WHERE o.id = $1 AND o.owner = $2`+visible, []any{id, owner}, row.dest()...)
-		if errors.Is(err, sql.ErrNoRows) {
+		err := t.one(selectOperation+` WHERE o.id = $1 AND o.owner = $2`+visible+lockRowO, []any{id, owner}, row.dest()...)
+		if missing(err) {
 			return ErrNotFound
 		}
 		if err != nil {

@@ -117,7 +117,7 @@ func runeBoundary(b []byte, at int) int {
 func (st *Staged) begin(ctx context.Context) error {
 	id := newID("doc_")
 	var num int64
-	err := st.store.writer.doPart(ctx, func(t *tx) error {
+	err := st.store.db.doPart(ctx, func(t *tx) error {
 		return t.one(`
 INSERT INTO documents (id, owner, state, name, sha256, bytes, chars, created_at)
 VALUES ($1, $2, 'staged', '', '', 0, 0, `+nowMs+`) RETURNING num`, []any{id, st.owner}, &num)
@@ -135,11 +135,10 @@ func (st *Staged) put(ctx context.Context, part, start int64, body []byte) error
 	}
 	st.Chars += int64(utf8.RuneCount(body))
 	// A caller that gives up may leave the writer reading body while the buffer is filled again: wait it out.
-	err := st.store.writer.doPart(context.WithoutCancel(ctx), func(t *tx) error {
-		_, err := t.exec(`INSERT INTO document_parts (key, start_byte, body) VALUES ($1, $2, $3)`,
+	err := st.store.db.doPart(context.WithoutCancel(ctx), func(t *tx) error {
+		t.wrote(int64(len(body)))
+		return t.later(`INSERT INTO document_parts (key, start_byte, body) VALUES ($1, $2, $3)`,
 			st.num*partsPerDocument+part, start, body)
-		t.w.written.Add(int64(len(body)))
-		return err
 	})
 	return errors.Join(err, ctx.Err())
 }
@@ -149,7 +148,7 @@ func (st *Staged) Discard(ctx context.Context) error {
 	if st.num == 0 {
 		return nil
 	}
-	err := st.store.writer.do(context.WithoutCancel(ctx), func(t *tx) error {
+	err := st.store.db.do(context.WithoutCancel(ctx), func(t *tx) error {
 		_, err := t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1 AND state = 'staged'`, st.num)
 		return err
 	})

@@ -6,16 +6,10 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"sync"
 	"time"
-
-	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-//go:embed migrations/sqlite/*.sql
+//go:embed migrations/sqlite/*.sql migrations/postgres/*.sql
 var migrations embed.FS
 
 // Invariants is the SQL file that checks every promise of this package against the rows. Each statement selects the
@@ -24,10 +18,17 @@ var migrations embed.FS
 //go:embed invariants.sql
 var invariants string
 
-// Config says where the data lives and how the queue behaves.
+// Config says where the data lives, by exactly one of Path and DatabaseURL, and how the queue behaves.
 type Config struct {
-	// Path is the SQLite file. Its folder must exist; the file is made when missing.
+	// Path is the SQLite file. Its folder must exist; the file is made when missing. One process at a time uses it.
 	Path string
+	// DatabaseURL is a Postgres database (version 13 or newer, encoding UTF8) as postgres://user:password@host/name,
+	// with libpq's parameters; what it leaves out comes from the PG* environment. Any number of processes may use it. How
+	// durable a commit is, is the server's setting (fsync, synchronous_commit).
+	DatabaseURL string
+	// Connections is the most connections to Postgres at a time. 0 means 20, or pool_max_conns of the URL. A call that
+	// gets none within a second fails with ErrUnavailable. SQLite ignores it.
+	Connections int
 	// PoisonAfter is how many crashes without progress end an operation as failed with the code "poison".
 	// 0 means 2.
 	PoisonAfter int
@@ -37,40 +38,14 @@ type Config struct {
 
 // Store is an open database. Close it when nothing uses it any more.
 type Store struct {
-	cfg    Config
-	reads  *sql.DB
-	writes *sql.DB
-	writer *writer
-	stmts  sync.Map // query text → *sql.Stmt on reads
+	cfg Config
+	db  backend
 }
 
-// How the one statement text meets SQLite. Postgres has its own values for these.
-const (
-	nowMs    = `CAST(unixepoch('subsec') * 1000 AS INTEGER)`
-	jsonEach = `json_each` // a JSON array's elements, one a row, column value
-)
-
-// dsn puts every setting into the data source name, so that each connection a pool opens has them all.
-func dsn(path string, readOnly bool) string {
-	q := url.Values{}
-	for _, p := range []string{
-		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "wal_autocheckpoint(0)",
-		"journal_size_limit(67108864)", "temp_store(MEMORY)",
-	} {
-		q.Add("_pragma", p)
-	}
-	if readOnly {
-		q.Add("_pragma", "query_only(1)")
-	}
-	q.Set("_txlock", "immediate")
-	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
-}
-
-// Open opens the database, creating or migrating it, and starts its writer. Nothing it starts outlives Close. ctx
-// bounds the opening alone.
+// Open opens the database, creating or migrating it. Nothing it starts outlives Close. ctx bounds the opening alone.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if cfg.Path == "" {
-		return nil, errors.New("store: Config.Path is empty: give the SQLite file's path")
+	if (cfg.Path == "") == (cfg.DatabaseURL == "") {
+		return nil, errors.New("store: give exactly one of Config.Path, SQLite's file, and Config.DatabaseURL, Postgres")
 	}
 	if cfg.PoisonAfter == 0 {
 		cfg.PoisonAfter = 2
@@ -78,51 +53,27 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.MaxFailures == 0 {
 		cfg.MaxFailures = 8
 	}
-	if cfg.PoisonAfter < 1 || cfg.MaxFailures < 1 {
-		return nil, fmt.Errorf("store: PoisonAfter %d and MaxFailures %d must be positive", cfg.PoisonAfter, cfg.MaxFailures)
+	if cfg.PoisonAfter < 1 || cfg.MaxFailures < 1 || cfg.Connections < 0 {
+		return nil, fmt.Errorf("store: PoisonAfter %d and MaxFailures %d must be positive, Connections %d not negative",
+			cfg.PoisonAfter, cfg.MaxFailures, cfg.Connections)
 	}
-	s := &Store{cfg: cfg}
-	var err error
-	if s.writes, err = sql.Open("sqlite", dsn(cfg.Path, false)); err != nil {
-		return nil, fmt.Errorf("store: open %s: %w", cfg.Path, err)
+	if cfg.Path != "" {
+		db, err := openSQLite(ctx, cfg.Path)
+		if err != nil {
+			return nil, fmt.Errorf("store: open %s: %w", cfg.Path, err)
+		}
+		return &Store{cfg: cfg, db: db}, nil
 	}
-	s.writes.SetMaxOpenConns(2) // the writer's and the checkpoint's
-	s.writes.SetMaxIdleConns(2)
-	if err := migrate(ctx, s.writes); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: open %s: %w", cfg.Path, err), s.writes.Close())
+	db, err := openPostgres(ctx, cfg.DatabaseURL, cfg.Connections)
+	if err != nil {
+		return nil, fmt.Errorf("store: open Postgres: %w", err)
 	}
-	if s.reads, err = sql.Open("sqlite", dsn(cfg.Path, true)); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: open %s: %w", cfg.Path, err), s.writes.Close())
-	}
-	s.reads.SetMaxOpenConns(8)
-	s.reads.SetMaxIdleConns(8)
-	if s.writer, err = startWriter(ctx, s.writes); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: open %s: %w", cfg.Path, err), s.reads.Close(), s.writes.Close())
-	}
-	return s, nil
+	return &Store{cfg: cfg, db: db}, nil
 }
 
-func migrate(ctx context.Context, db *sql.DB) error {
-	dir, err := fs.Sub(migrations, "migrations/sqlite")
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir)
-	if err != nil {
-		return fmt.Errorf("migrations: %w", err)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	return nil
-}
-
-// Close refuses new work, waits until the writer has committed what it has, and closes the database. Calls in flight
-// end with their outcome or ErrClosed. Calling it again does nothing.
-func (s *Store) Close() error {
-	err := s.writer.close()
-	return errors.Join(err, s.reads.Close(), s.writes.Close())
-}
+// Close refuses new work, waits for the transactions that run, and closes the database. Calls in flight end with their
+// outcome or ErrClosed. Calling it again does nothing.
+func (s *Store) Close() error { return s.db.close() }
 
 // Ping says whether the database answers.
 func (s *Store) Ping(ctx context.Context) error {
@@ -133,11 +84,29 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
+// Info says what the store runs on.
+type Info struct {
+	Engine    string // "sqlite" or "postgres"
+	Version   string // the database's own
+	Migration int64  // number of the newest migration that has been applied
+}
+
+// Info asks the database what it is.
+func (s *Store) Info(ctx context.Context) (Info, error) {
+	info := Info{Engine: s.db.engine()}
+	err := s.read(ctx, `SELECT `+version+`, (SELECT max(version_id) FROM goose_db_version WHERE is_applied)`).
+		one(&info.Version, &info.Migration)
+	if err != nil {
+		return Info{}, fmt.Errorf("store: info: %w", err)
+	}
+	return info, nil
+}
+
 // Stats is the queue in numbers.
 type Stats struct {
 	Queued, Processing int64
 	OldestQueued       time.Duration // how long the oldest due operation has been waiting; 0 if none
-	CheckpointErrors   int64         // failed checkpoints since Open; each is tried again
+	CheckpointErrors   int64         // SQLite's failed checkpoints since Open; each is tried again
 }
 
 // Stats counts what has not ended.
@@ -152,12 +121,12 @@ SELECT (SELECT count(*) FROM operations WHERE status = 'queued'),
 	if err != nil {
 		return Stats{}, fmt.Errorf("store: stats: %w", err)
 	}
-	st.CheckpointErrors = s.writer.checkpointErrors.Load()
+	st.CheckpointErrors = s.db.faults()
 	st.OldestQueued = time.Duration(max(oldest, 0)) * time.Millisecond
 	return st, nil
 }
 
-// query is one read, prepared once per text.
+// query is one read outside any transaction.
 type query struct {
 	ctx  context.Context
 	s    *Store
@@ -169,55 +138,18 @@ func (s *Store) read(ctx context.Context, text string, args ...any) query {
 	return query{ctx, s, text, args}
 }
 
-func (q query) stmt() (*sql.Stmt, error) {
-	if st, ok := q.s.stmts.Load(q.text); ok {
-		return st.(*sql.Stmt), nil
-	}
-	st, err := q.s.reads.PrepareContext(q.ctx, q.text)
-	if err != nil {
-		return nil, err
-	}
-	if old, loaded := q.s.stmts.LoadOrStore(q.text, st); loaded {
-		return old.(*sql.Stmt), st.Close()
-	}
-	return st, nil
-}
-
 // one scans the only row; no row is sql.ErrNoRows.
-func (q query) one(dest ...any) error {
-	st, err := q.stmt()
-	if err != nil {
-		return err
-	}
-	return st.QueryRowContext(q.ctx, q.args...).Scan(dest...)
-}
+func (q query) one(dest ...any) error { return q.s.db.readOne(q.ctx, q.text, q.args, dest) }
 
 // each calls row once per row, until it fails.
-func (q query) each(row func(scan func(...any) error) error) (err error) {
-	st, err := q.stmt()
-	if err != nil {
-		return err
-	}
-	rows, err := st.QueryContext(q.ctx, q.args...)
-	if err != nil {
-		return err
-	}
-	return eachRow(rows, row)
-}
+func (q query) each(row func(scan) error) error { return q.s.db.read(q.ctx, q.text, q.args, row) }
 
-func eachRow(rows *sql.Rows, row func(scan func(...any) error) error) (err error) {
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		if err := row(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
+// missing reports whether err says that there is no such row. A text that Postgres cannot store names none.
+func missing(err error) bool { return errors.Is(err, sql.ErrNoRows) || errors.Is(err, ErrInvalidText) }
 
 // found turns "no row" into ErrNotFound and wraps everything else with the operation.
 func found(op string, err error) error {
-	if errors.Is(err, sql.ErrNoRows) {
+	if missing(err) {
 		return fmt.Errorf("store: %s: %w", op, ErrNotFound)
 	}
 	if err != nil {

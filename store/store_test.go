@@ -20,21 +20,49 @@ import (
 	"chunkstream/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := stopServers(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop Postgres:", err)
+			code = 1
+		}
+		os.Exit(code)
+	}))
+}
 
-// open gives an empty store of its own to a test. The suite below speaks only of what it returns, so that every
-// backend runs all of it.
-func open(t testing.TB, cfg store.Config) *store.Store {
+// backend gives the place of an empty database that is the test's own. The contract below speaks only of what it
+// returns, so that each backend keeps all of it.
+type backend func(t testing.TB) store.Config
+
+// onEach runs a test of the contract on each backend.
+func onEach(t *testing.T, test func(*testing.T, backend)) {
+	t.Parallel()
+	for name, on := range map[string]backend{"sqlite": onSQLite, "postgres": onPostgres} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, on)
+		})
+	}
+}
+
+func (on backend) open(t testing.TB, cfg store.Config) *store.Store {
 	t.Helper()
-	cfg.Path = filepath.Join(t.TempDir(), "chunkstream.db")
+	at := on(t)
+	cfg.Path, cfg.DatabaseURL = at.Path, at.DatabaseURL
+	return openAt(t, cfg)
+}
+
+func onSQLite(t testing.TB) store.Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a b%20c?.db")
 	empty, err := emptyDatabase()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(cfg.Path, empty, 0o600); err != nil {
+	if err := os.WriteFile(path, empty, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return openAt(t, cfg)
+	return store.Config{Path: path}
 }
 
 // emptyDatabase migrates once for all tests: under the race detector that is most of what a small one costs.
@@ -158,9 +186,10 @@ func types(t testing.TB, s *store.Store, id string) string {
 	return strings.Join(names, " ")
 }
 
-func TestWalk(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestWalk(t *testing.T) { onEach(t, testWalk) }
+
+func testWalk(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	text := strings.Repeat("0123456789", 5) + "tail"
 	op := create(t, s, text)
 	if op.Status != store.Queued || op.Seq != 1 || op.BytesTotal != int64(len(text)) {
@@ -200,9 +229,10 @@ func TestWalk(t *testing.T) {
 	sound(t, s, true)
 }
 
-func TestOwnersDoNotMeet(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestOwnersDoNotMeet(t *testing.T) { onEach(t, testOwnersDoNotMeet) }
+
+func testOwnersDoNotMeet(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	op := create(t, s, "some text")
 	r := claim(t, s, store.Small)
 	complete(t, r, "some text")
@@ -232,9 +262,10 @@ func second[T any](_ T, err error) error        { return err }
 func third[T, U any](_ T, _ U, err error) error { return err }
 
 // TestTexts stages texts around every boundary and reads them back whole and in spans.
-func TestTexts(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestTexts(t *testing.T) { onEach(t, testTexts) }
+
+func testTexts(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, unit := range []string{"a", "é", "日", "😀", "aé日😀"} {
 		for _, size := range []int{1, 100, 8 << 10, 64<<10 - 1, 64 << 10, 64<<10 + 1, store.PartBytes, store.PartBytes + 1,
@@ -305,9 +336,10 @@ func (c *chopped) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func TestStageRefuses(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestStageRefuses(t *testing.T) { onEach(t, testStageRefuses) }
+
+func testStageRefuses(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	var tooLarge *store.TooLargeError
 	for _, size := range []int{11, 100 << 10, 1 << 20} {
 		_, err := s.Stage(t.Context(), owner, strings.NewReader(strings.Repeat("x", size)), int64(size-1))
@@ -358,9 +390,10 @@ func reap(t testing.TB, s *store.Store) {
 	}
 }
 
-func TestSameTextIsOneDocument(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestSameTextIsOneDocument(t *testing.T) { onEach(t, testSameTextIsOneDocument) }
+
+func testSameTextIsOneDocument(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	for _, text := range []string{"short", strings.Repeat("long ", 50_000)} {
 		a, b := create(t, s, text), create(t, s, text)
 		if a.DocumentID != b.DocumentID || a.ID == b.ID {
@@ -382,9 +415,10 @@ func TestSameTextIsOneDocument(t *testing.T) {
 	}
 }
 
-func TestClaimOrderAndBounds(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestClaimOrderAndBounds(t *testing.T) { onEach(t, testClaimOrderAndBounds) }
+
+func testClaimOrderAndBounds(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	var ids []string
 	for i := range 5 {
 		ids = append(ids, create(t, s, fmt.Sprintf("text number %d", i)).ID)
@@ -418,8 +452,9 @@ func TestClaimOrderAndBounds(t *testing.T) {
 }
 
 // TestEveryPair tries every pair of states by every method and compares with the table.
-func TestEveryPair(t *testing.T) {
-	t.Parallel()
+func TestEveryPair(t *testing.T) { onEach(t, testEveryPair) }
+
+func testEveryPair(t *testing.T, on backend) {
 	states := []store.Status{store.Queued, store.Processing, store.Completed, store.Failed, store.Cancelled}
 	methods := []string{"Claim", "Commit", "CommitMore", "Fail", "FailTransient", "HandOver", "Cancel", "Sweep", "SweepPoison"}
 	seen := map[store.Move]bool{}
@@ -430,7 +465,7 @@ func TestEveryPair(t *testing.T) {
 				continue
 			}
 			for _, m := range methods {
-				s := open(t, store.Config{PoisonAfter: map[bool]int{true: 1, false: 5}[m == "SweepPoison"]})
+				s := on.open(t, store.Config{PoisonAfter: map[bool]int{true: 1, false: 5}[m == "SweepPoison"]})
 				op := create(t, s, text)
 				var r *store.Run
 				if from != store.Queued {
@@ -533,9 +568,10 @@ func must3(t testing.TB) func(store.Operation, *event.Owned, error) {
 
 // TestZombieChangesNothing lets a lease lapse, gives the operation to another worker and then tries every write of the
 // first one.
-func TestZombieChangesNothing(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestZombieChangesNothing(t *testing.T) { onEach(t, testZombieChangesNothing) }
+
+func testZombieChangesNothing(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	text := strings.Repeat("0123456789", 4)
 	op := create(t, s, text)
 	zombie := claim(t, s, store.Small)
@@ -575,9 +611,10 @@ func TestZombieChangesNothing(t *testing.T) {
 	sound(t, s, false)
 }
 
-func TestPoison(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestPoison(t *testing.T) { onEach(t, testPoison) }
+
+func testPoison(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	op := create(t, s, "text that kills")
 	for range 2 {
 		if claim(t, s, store.Small) == nil {
@@ -597,8 +634,11 @@ func TestPoison(t *testing.T) {
 
 // TestCrashesWithProgressAreNotPoison: progress, a hand-over and a transient error each clear the suspicion.
 func TestCrashesWithProgressAreNotPoison(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+	onEach(t, testCrashesWithProgressAreNotPoison)
+}
+
+func testCrashesWithProgressAreNotPoison(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	text := strings.Repeat("0123456789", 9)
 	op := create(t, s, text)
 	for i := range int64(8) {
@@ -621,9 +661,10 @@ func TestCrashesWithProgressAreNotPoison(t *testing.T) {
 	sound(t, s, false)
 }
 
-func TestTransientErrorsEnd(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{MaxFailures: 3})
+func TestTransientErrorsEnd(t *testing.T) { onEach(t, testTransientErrorsEnd) }
+
+func testTransientErrorsEnd(t *testing.T, on backend) {
+	s := on.open(t, store.Config{MaxFailures: 3})
 	op := create(t, s, "text")
 	for i := range 3 {
 		r := claim(t, s, store.Small)
@@ -649,9 +690,10 @@ func TestTransientErrorsEnd(t *testing.T) {
 	sound(t, s, true)
 }
 
-func TestCancelWithinOneBatch(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestCancelWithinOneBatch(t *testing.T) { onEach(t, testCancelWithinOneBatch) }
+
+func testCancelWithinOneBatch(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	text := strings.Repeat("0123456789", 4)
 	op := create(t, s, text)
 	r := claim(t, s, store.Small)
@@ -667,9 +709,10 @@ func TestCancelWithinOneBatch(t *testing.T) {
 	sound(t, s, true)
 }
 
-func TestIdempotency(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestIdempotency(t *testing.T) { onEach(t, testIdempotency) }
+
+func testIdempotency(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	req := func(key, hash, text string) (store.Created, error) {
 		return s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: stage(t, s, text), Strategy: "r",
 			Settings: []byte("{}"), SplitterVersion: version, IdempotencyKey: key, RequestHash: hash})
@@ -713,9 +756,10 @@ func TestIdempotency(t *testing.T) {
 	sound(t, s, false)
 }
 
-func TestDelete(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestDelete(t *testing.T) { onEach(t, testDelete) }
+
+func testDelete(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	text := strings.Repeat("0123456789", 100_000)
 	op := create(t, s, text)
 	if err := s.DeleteDocument(t.Context(), owner, op.DocumentID); !errors.Is(err, store.ErrInUse) {
@@ -743,9 +787,10 @@ func TestDelete(t *testing.T) {
 }
 
 // TestGroupsUndoOnlyTheirOwn lets good and bad callers share commits.
-func TestGroupsUndoOnlyTheirOwn(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestGroupsUndoOnlyTheirOwn(t *testing.T) { onEach(t, testGroupsUndoOnlyTheirOwn) }
+
+func testGroupsUndoOnlyTheirOwn(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	op := create(t, s, "done")
 	complete(t, claim(t, s, store.Small), "done")
 	zombie := s.ForgedRun(t, op.ID)
@@ -780,9 +825,10 @@ func TestGroupsUndoOnlyTheirOwn(t *testing.T) {
 	sound(t, s, false)
 }
 
-func TestGivenUpCallers(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestGivenUpCallers(t *testing.T) { onEach(t, testGivenUpCallers) }
+
+func testGivenUpCallers(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	release := s.HoldWriter(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	errs := make(chan error, 1)
@@ -808,29 +854,28 @@ func TestGivenUpCallers(t *testing.T) {
 	}
 }
 
-func TestClosed(t *testing.T) {
-	t.Parallel()
-	s, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "a.db")})
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestClosed(t *testing.T) { onEach(t, testClosed) }
+
+func testClosed(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	st := stage(t, s, "text")
 	for range 2 {
 		if err := s.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
 	}
-	_, err = s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r", Settings: []byte("{}"),
+	_, err := s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r", Settings: []byte("{}"),
 		SplitterVersion: version})
 	if !errors.Is(err, store.ErrClosed) {
 		t.Errorf("create after close: %v", err)
 	}
 }
 
-func TestReopenKeepsEverything(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "a b%20c?.db")
-	first, err := store.Open(t.Context(), store.Config{Path: path})
+func TestReopenKeepsEverything(t *testing.T) { onEach(t, testReopenKeepsEverything) }
+
+func testReopenKeepsEverything(t *testing.T, on backend) {
+	at := on(t)
+	first, err := store.Open(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -838,16 +883,17 @@ func TestReopenKeepsEverything(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	second := openAt(t, store.Config{Path: path})
+	second := openAt(t, at)
 	got, err := second.Operation(t.Context(), owner, op.ID)
 	if err != nil || got.Status != store.Queued {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
 
-func TestLists(t *testing.T) {
-	t.Parallel()
-	s := open(t, store.Config{})
+func TestLists(t *testing.T) { onEach(t, testLists) }
+
+func testLists(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
 	var ids []string
 	for i := range 7 {
 		ids = append(ids, create(t, s, fmt.Sprint("text ", i)).ID)
@@ -890,8 +936,16 @@ func TestLists(t *testing.T) {
 	}
 }
 
+// durably are the backends as they are in production: what is committed is on the disk.
+var durably = map[string]backend{"sqlite": onSQLite, "postgres": onDurablePostgres}
+
 func BenchmarkCycle(b *testing.B) {
-	s := open(b, store.Config{})
+	for name, on := range durably {
+		b.Run(name, func(b *testing.B) { benchmarkCycle(b, on.open(b, store.Config{})) })
+	}
+}
+
+func benchmarkCycle(b *testing.B, s *store.Store) {
 	body := strings.Repeat("some words of a text. ", 190)
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {
@@ -926,7 +980,12 @@ func BenchmarkCycle(b *testing.B) {
 }
 
 func BenchmarkStage5MB(b *testing.B) {
-	s := open(b, store.Config{})
+	for name, on := range durably {
+		b.Run(name, func(b *testing.B) { benchmarkStage5MB(b, on.open(b, store.Config{})) })
+	}
+}
+
+func benchmarkStage5MB(b *testing.B, s *store.Store) {
 	body := strings.Repeat("some words of a text. ", 5<<20/22)
 	b.SetBytes(int64(len(body)))
 	i := 0

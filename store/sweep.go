@@ -22,21 +22,26 @@ const (
 	lapsedWords = "The worker stopped renewing its lease; another one goes on from the last committed batch."
 )
 
+const countLapsed = `SELECT count(*) FROM operations WHERE status = 'processing' AND lease_until < ` + nowMs
+
+// selectLapsed names the operations whose lease has run out, and holds them.
+const selectLapsed = selectOperation + ` WHERE o.status = 'processing' AND o.lease_until < ` + nowMs + `
+ ORDER BY o.lease_until LIMIT $1` + skipLocked
+
 // Sweep puts back what lapsed: operations whose lease has run out are queued again (or ended, when a cancel was
 // requested or they crashed too often without progress). It returns their events. Any number of processes may sweep.
 func (s *Store) Sweep(ctx context.Context) ([]event.Owned, error) {
 	// Reading first keeps an idle queue's sweep out of the writer.
 	var due int64
-	err := s.read(ctx, `SELECT count(*) FROM operations WHERE status = 'processing' AND lease_until < `+nowMs).one(&due)
+	err := s.read(ctx, countLapsed).one(&due)
 	if err != nil || due == 0 {
 		return nil, found("sweep", err)
 	}
 	var out []event.Owned
-	err = s.writer.do(ctx, func(t *tx) error {
+	err = s.db.do(ctx, func(t *tx) error {
 		out = nil
 		var rows []operationRow
-		err := t.each(selectOperation+` WHERE o.status = 'processing' AND o.lease_until < `+nowMs+`
- ORDER BY o.lease_until LIMIT $1`, []any{sweepRuns}, func(scan func(...any) error) error {
+		err := t.each(selectLapsed, []any{sweepRuns}, func(scan scan) error {
 			row := operationRow{}
 			err := scan(row.dest()...)
 			rows = append(rows, row)
@@ -76,13 +81,18 @@ UPDATE operations SET seq = seq + 1, worker = '', lease_until = 0, run_after = `
 // invisible when it returns; the rows go piece by piece with the next calls of Reap. ErrInUse: an operation on it has
 // not ended; cancel it first.
 func (s *Store) DeleteDocument(ctx context.Context, owner, id string) error {
-	err := s.writer.do(ctx, func(t *tx) error {
+	err := s.db.do(ctx, func(t *tx) error {
 		var num, live int64
-		err := t.one(`SELECT num, (SELECT count(*) FROM operations o WHERE o.document = d.num AND o.finished_at = 0)
-  FROM documents d WHERE owner = $1 AND id = $2 AND state = 'ready'`, []any{owner, id}, &num, &live)
-		if errors.Is(err, sql.ErrNoRows) {
+		// The lock comes first: an operation that is being created on it either shares it and is seen, or comes too late.
+		err := t.one(`SELECT num FROM documents WHERE owner = $1 AND id = $2 AND state = 'ready'`+lockRow,
+			[]any{owner, id}, &num)
+		if missing(err) {
 			return ErrNotFound
 		}
+		if err != nil {
+			return err
+		}
+		err = t.one(`SELECT count(*) FROM operations WHERE document = $1 AND finished_at = 0`, []any{num}, &live)
 		if err != nil {
 			return err
 		}
@@ -105,13 +115,13 @@ func (s *Store) Reap(ctx context.Context) (bool, error) {
 	var num, keys int64
 	err := s.read(ctx, `SELECT COALESCE((SELECT num FROM documents WHERE state <> 'ready'
     AND (state = 'deleting' OR created_at < `+nowMs+` - $1) ORDER BY created_at LIMIT 1), 0),
-  (SELECT EXISTS (SELECT 1 FROM idempotency_keys WHERE created_at < `+nowMs+` - $2))`,
+  (SELECT count(*) FROM (SELECT 1 FROM idempotency_keys WHERE created_at < `+nowMs+` - $2 LIMIT 1) AS old)`,
 		stagedFor.Milliseconds(), keptKeys.Milliseconds()).one(&num, &keys)
 	if err != nil || num == 0 && keys == 0 {
 		return false, found("reap", err)
 	}
 	var more bool
-	err = s.writer.do(ctx, func(t *tx) error {
+	err = s.db.do(ctx, func(t *tx) error {
 		more = false
 		if keys > 0 {
 			n, err := t.exec(`DELETE FROM idempotency_keys WHERE (owner, key) IN
@@ -136,7 +146,8 @@ func (s *Store) Reap(ctx context.Context) (bool, error) {
 // reapDocument removes one piece of a document that is deleting or forgotten, children first, down to
 // the document itself.
 func (t *tx) reapDocument(num int64) error {
-	if _, err := t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1 AND state = 'staged'`, num); err != nil {
+	// This also keeps a second reaper out, and finds that a staged text was claimed in the last moment.
+	if n, err := t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1 AND state <> 'ready'`, num); err != nil || n == 0 {
 		return err
 	}
 	var op int64

@@ -50,8 +50,13 @@ var (
 	ErrKeyReused = errors.New("idempotency key was used with a different request")
 	// ErrInUse: the document has operations that have not ended.
 	ErrInUse = errors.New("document has operations that have not ended")
-	// ErrUnknownOutcome: the caller gave up waiting for a commit that may still happen. Read the state before repeating.
-	ErrUnknownOutcome = errors.New("outcome unknown: gave up waiting for the commit")
+	// ErrUnknownOutcome: the caller gave up waiting, or the connection was lost, while a commit was under way that may have
+	// happened or may still happen. Read the state before repeating.
+	ErrUnknownOutcome = errors.New("outcome unknown: the commit was not confirmed")
+	// ErrUnavailable: the database cannot be reached, or has no room for another caller now. Nothing was changed; try again.
+	ErrUnavailable = errors.New("database unavailable")
+	// ErrInvalidText: a text that goes into the database holds a NUL or is not UTF-8.
+	ErrInvalidText = errors.New("text is not UTF-8 without NUL")
 	// ErrClosed: the store is closed.
 	ErrClosed = errors.New("store is closed")
 )

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,9 +58,6 @@ const (
 	jobRunning
 	jobAbandoned
 )
-
-// tx is the transaction a job runs in.
-type tx struct{ w *writer }
 
 func startWriter(ctx context.Context, pool *sql.DB) (*writer, error) {
 	// The writer must be able to finish a commit whose caller has gone: its context ends with close alone.
@@ -214,26 +212,26 @@ func (w *writer) transact(group []*job, sync bool) error {
 		return fmt.Errorf("set synchronous: %w", err)
 	}
 	t := &tx{w}
-	if _, err := t.exec(`BEGIN IMMEDIATE`); err != nil {
+	if _, err := w.exec(`BEGIN IMMEDIATE`); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	kept := 0
 	for _, j := range group {
 		alone := len(group) == 1
 		if !alone {
-			if _, err := t.exec(`SAVEPOINT caller`); err != nil {
+			if _, err := w.exec(`SAVEPOINT caller`); err != nil {
 				return w.rollback(fmt.Errorf("savepoint: %w", err))
 			}
 		}
 		if j.err = t.call(j.fn); j.err == nil {
 			kept++
 		} else if !alone {
-			if _, err := t.exec(`ROLLBACK TO caller`); err != nil {
+			if _, err := w.exec(`ROLLBACK TO caller`); err != nil {
 				return w.rollback(fmt.Errorf("roll back to savepoint: %w", err))
 			}
 		}
 		if !alone {
-			if _, err := t.exec(`RELEASE caller`); err != nil {
+			if _, err := w.exec(`RELEASE caller`); err != nil {
 				return w.rollback(fmt.Errorf("release savepoint: %w", err))
 			}
 		}
@@ -241,7 +239,7 @@ func (w *writer) transact(group []*job, sync bool) error {
 	if kept == 0 {
 		return w.rollback(nil)
 	}
-	if _, err := t.exec(`COMMIT`); err != nil {
+	if _, err := w.exec(`COMMIT`); err != nil {
 		return w.rollback(fmt.Errorf("commit: %w", err))
 	}
 	return nil
@@ -250,7 +248,7 @@ func (w *writer) transact(group []*job, sync bool) error {
 // rollback ends the transaction; cause, if any, stays the error. SQLite has already rolled back after some errors
 // (disk full, for one), and then the ROLLBACK itself fails: only a connection still inside a transaction matters.
 func (w *writer) rollback(cause error) error {
-	if _, err := (&tx{w}).exec(`ROLLBACK`); err != nil && cause == nil {
+	if _, err := w.exec(`ROLLBACK`); err != nil && cause == nil {
 		return fmt.Errorf("roll back: %w", err)
 	}
 	return cause
@@ -276,35 +274,25 @@ func (w *writer) setSync(full bool) error {
 // interrupted half-way, and the driver then needs no watcher goroutine for each.
 func (w *writer) working() context.Context { return context.WithoutCancel(w.ctx) }
 
-// call runs a job's function; its panic is that job's error.
-func (t *tx) call(fn func(*tx) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic in a store transaction: %v", p)
-		}
-	}()
-	return fn(t)
-}
-
-func (t *tx) stmt(text string) (*sql.Stmt, error) {
-	if st := t.w.stmts[text]; st != nil {
+func (w *writer) stmt(text string) (*sql.Stmt, error) {
+	if st := w.stmts[text]; st != nil {
 		return st, nil
 	}
-	st, err := t.w.conn.PrepareContext(t.w.working(), text)
+	st, err := w.conn.PrepareContext(w.working(), sqliteWords.Replace(text))
 	if err != nil {
 		return nil, err
 	}
-	t.w.stmts[text] = st
+	w.stmts[text] = st
 	return st, nil
 }
 
 // exec runs a statement, prepared once per text, and gives the number of rows it changed.
-func (t *tx) exec(text string, args ...any) (int64, error) {
-	st, err := t.stmt(text)
+func (w *writer) exec(text string, args ...any) (int64, error) {
+	st, err := w.stmt(text)
 	if err != nil {
 		return 0, err
 	}
-	res, err := st.ExecContext(t.w.working(), args...)
+	res, err := st.ExecContext(w.working(), args...)
 	if err != nil {
 		return 0, err
 	}
@@ -312,26 +300,43 @@ func (t *tx) exec(text string, args ...any) (int64, error) {
 }
 
 // one scans the only row; no row is sql.ErrNoRows.
-func (t *tx) one(text string, args []any, dest ...any) error {
-	st, err := t.stmt(text)
+func (w *writer) one(text string, args []any, dest ...any) error {
+	st, err := w.stmt(text)
 	if err != nil {
 		return err
 	}
-	return st.QueryRowContext(t.w.working(), args...).Scan(dest...)
+	return st.QueryRowContext(w.working(), args...).Scan(dest...)
 }
 
 // each calls row once per row. It ends before the next statement begins: rows must not be kept open.
-func (t *tx) each(text string, args []any, row func(scan func(...any) error) error) error {
-	st, err := t.stmt(text)
+func (w *writer) each(text string, args []any, row func(scan) error) error {
+	st, err := w.stmt(text)
 	if err != nil {
 		return err
 	}
-	rows, err := st.QueryContext(t.w.working(), args...)
+	rows, err := st.QueryContext(w.working(), args...)
 	if err != nil {
 		return err
 	}
 	return eachRow(rows, row)
 }
+
+func (w *writer) all(text string, args [][]any, row func(int, scan) error) error {
+	for i, a := range args {
+		if err := w.each(text, a, func(scan scan) error { return row(i, scan) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// later has no reason to wait: a statement is a function call here.
+func (w *writer) later(text string, args ...any) error {
+	_, err := w.exec(text, args...)
+	return err
+}
+
+func (w *writer) wrote(bytes int64) { w.written.Add(bytes) }
 
 // checkpoints copies the log back into the database beside the writer. PASSIVE never blocks a writer or a reader. A
 // failed one is counted and tried again at the next tick: the log only grows meanwhile.
@@ -377,4 +382,34 @@ func (w *writer) restartLog() {
 			w.checkpointErrors.Add(1)
 		}
 	}
+}
+
+// rowsPerInsert is how many chunk rows one statement carries: 100 at a time are three times as fast as one by one.
+const rowsPerInsert = 100
+
+// insertChunks gives the statement for n rows. Its parameters have no numbers: SQLite counts $1 as a name, and the
+// driver searches the names for each value it binds, which for hundreds of them takes longer than the insert.
+var insertChunks = func() (texts [rowsPerInsert + 1]string) {
+	for n := 1; n <= rowsPerInsert; n++ {
+		texts[n] = `INSERT INTO chunks (operation, idx, epoch, start_byte, end_byte, start_char, end_char) VALUES ` +
+			strings.Repeat("(?,?,?,?,?,?,?),", n-1) + "(?,?,?,?,?,?,?)"
+	}
+	return texts
+}()
+
+func (w *writer) chunks(operation, epoch, first int64, chunks []Chunk) error {
+	args := make([]any, 0, min(len(chunks), rowsPerInsert)*7)
+	for i := 0; i < len(chunks); {
+		n := min(len(chunks)-i, rowsPerInsert)
+		args = args[:0]
+		for k, c := range chunks[i : i+n] {
+			args = append(args, operation, first+int64(i+k), epoch, c.StartByte, c.EndByte, c.StartChar, c.EndChar)
+		}
+		if _, err := w.exec(insertChunks[n], args...); err != nil {
+			return err
+		}
+		i += n
+	}
+	w.wrote(int64(len(chunks)) * 24)
+	return nil
 }

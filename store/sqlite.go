@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"sync"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// sqlite is one file: a pool that reads, and one writer.
+type sqlite struct {
+	*writer
+	reads, writes *sql.DB
+	prepared      sync.Map // query text → *sql.Stmt on reads
+}
+
+// dsn puts every setting into the data source name, so that each connection a pool opens has them all.
+func dsn(path string, readOnly bool) string {
+	q := url.Values{}
+	for _, p := range []string{
+		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "wal_autocheckpoint(0)",
+		"journal_size_limit(67108864)", "temp_store(MEMORY)",
+	} {
+		q.Add("_pragma", p)
+	}
+	if readOnly {
+		q.Add("_pragma", "query_only(1)")
+	}
+	q.Set("_txlock", "immediate")
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+}
+
+func openSQLite(ctx context.Context, path string) (*sqlite, error) {
+	db := &sqlite{}
+	var err error
+	if db.writes, err = sql.Open("sqlite", dsn(path, false)); err != nil {
+		return nil, err
+	}
+	db.writes.SetMaxOpenConns(2) // the writer's and the checkpoint's
+	db.writes.SetMaxIdleConns(2)
+	if err := migrateSQLite(ctx, db.writes); err != nil {
+		return nil, errors.Join(err, db.writes.Close())
+	}
+	if db.reads, err = sql.Open("sqlite", dsn(path, true)); err != nil {
+		return nil, errors.Join(err, db.writes.Close())
+	}
+	db.reads.SetMaxOpenConns(8)
+	db.reads.SetMaxIdleConns(8)
+	if db.writer, err = startWriter(ctx, db.writes); err != nil {
+		return nil, errors.Join(err, db.reads.Close(), db.writes.Close())
+	}
+	return db, nil
+}
+
+func migrateSQLite(ctx context.Context, db *sql.DB) error {
+	dir, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir)
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+func (db *sqlite) close() error {
+	err := db.writer.close()
+	return errors.Join(err, db.reads.Close(), db.writes.Close())
+}
+
+func (db *sqlite) engine() string { return "sqlite" }
+
+func (db *sqlite) faults() int64 { return db.checkpointErrors.Load() }
+
+// stmt prepares each text once.
+func (db *sqlite) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
+	if st, ok := db.prepared.Load(text); ok {
+		return st.(*sql.Stmt), nil
+	}
+	st, err := db.reads.PrepareContext(ctx, sqliteWords.Replace(text))
+	if err != nil {
+		return nil, err
+	}
+	if old, loaded := db.prepared.LoadOrStore(text, st); loaded {
+		return old.(*sql.Stmt), st.Close()
+	}
+	return st, nil
+}
+
+func (db *sqlite) readOne(ctx context.Context, text string, args, dest []any) error {
+	st, err := db.stmt(ctx, text)
+	if err != nil {
+		return err
+	}
+	return st.QueryRowContext(ctx, args...).Scan(dest...)
+}
+
+func (db *sqlite) read(ctx context.Context, text string, args []any, row func(scan) error) error {
+	st, err := db.stmt(ctx, text)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	return eachRow(rows, row)
+}
+
+func eachRow(rows *sql.Rows, row func(scan) error) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
