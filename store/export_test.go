@@ -125,8 +125,20 @@ func (s *Store) Plans(t testing.TB) map[string]string {
 	return plans
 }
 
-// Exec runs a statement outside the contract.
-func (s *Store) Exec(t testing.TB, text string, args ...any) {
+// Clear removes all operations with what hangs on them.
+func (s *Store) Clear(t testing.TB) {
 	t.Helper()
-	s.write(t, text, args...)
+	for _, table := range []string{"operation_events", "chunks", "idempotency_keys", "operations"} {
+		s.write(t, `DELETE FROM `+table)
+	}
+}
+
+// Setting gives one of Postgres's settings as a connection of the pool has it.
+func (s *Store) Setting(t testing.TB, name string) string {
+	t.Helper()
+	var value string
+	if err := s.read(t.Context(), `SELECT current_setting($1)`, name).one(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
 }

@@ -177,6 +177,15 @@ func sqlState(err error) string {
 	return ""
 }
 
+// unstorable marks the server's error for a text that it cannot hold.
+func unstorable(err error) error {
+	switch sqlState(err) {
+	case "22021", "22P05":
+		return fmt.Errorf("%w: %w", ErrInvalidText, err)
+	}
+	return err
+}
+
 // explain turns the server's error into one that callers decide on.
 func explain(ctx context.Context, err error, lost bool) error {
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrUnknownOutcome) {
@@ -184,8 +193,6 @@ func explain(ctx context.Context, err error, lost bool) error {
 	}
 	state := sqlState(err)
 	switch {
-	case state == "22021" || state == "22P05":
-		return fmt.Errorf("%w: %w", ErrInvalidText, err)
 	case ctx.Err() != nil:
 		return errors.Join(err, ctx.Err())
 	case lost:
@@ -256,7 +263,7 @@ func (p *postgres) readOnce(ctx context.Context, text string, args []any, row fu
 		return false, nil
 	}
 	lost := p.lost(ctx, conn)
-	return lost, explain(ctx, err, lost)
+	return lost, explain(ctx, unstorable(err), lost)
 }
 
 func eachPgRow(rows pgx.Rows, row func(scan) error) error {
@@ -347,6 +354,7 @@ func (s *pgSession) send(last int, results func(pgx.BatchResults) error) (err er
 		if e := br.Close(); err == nil {
 			err = e
 		}
+		err = unstorable(err)
 	}()
 	for range batch.Len() - last {
 		if _, err := br.Exec(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -212,4 +213,280 @@ func (s *server) database(t testing.TB) store.Config {
 		}
 	})
 	return store.Config{DatabaseURL: s.url(name)}
+}
+
+// TestPlans: with ten thousand operations that have ended, looking for work reads the partial indexes alone.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	at := onPostgres(t)
+	s := openAt(t, at)
+	create(t, s, "text")
+	direct(t, at, `
+INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of, bytes_total,
+                        seq, run_after, created_at, finished_at)
+SELECT 'op_' || i, 'alice', (SELECT num FROM documents), '', 'completed', 'small', 'r', '{}', 'v1', '', 0, 1, 1, 1, 1
+  FROM generate_series(1, 10000) AS i`, `ANALYZE`)
+	want := map[string]string{"claim": "operations_due", "sweep": "operations_leased", "look, sweep": "operations_leased",
+		"owner's live": "operations_live"}
+	for name, plan := range s.Plans(t) {
+		if !strings.Contains(plan, want[name]) || strings.Contains(plan, "Seq Scan on operations") {
+			t.Errorf("%s does not use %s:\n%s", name, want[name], plan)
+		}
+	}
+}
+
+// direct runs statements on a connection of its own.
+func direct(t testing.TB, at store.Config, texts ...string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), at.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range texts {
+		if _, err := conn.Exec(t.Context(), text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if err := conn.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestManyProcessesMigrateAtOnce opens an empty database from several sides.
+func TestManyProcessesMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	at := onPostgres(t)
+	direct(t, at, `DROP SCHEMA public CASCADE`, `CREATE SCHEMA public`)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			s, err := store.Open(context.Background(), at)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if info, err := s.Info(context.Background()); err != nil || info.Migration < 1 {
+				t.Errorf("%+v, %v", info, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestNoFreeConnection: a call that finds all connections taken fails within about a second and changes nothing.
+func TestNoFreeConnection(t *testing.T) {
+	t.Parallel()
+	at := onPostgres(t)
+	at.Connections = 2
+	s := openAt(t, at)
+	st := stage(t, s, "text")
+	release := s.HoldWriter(t)
+	began := time.Now()
+	_, err := s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r", Settings: []byte("{}"),
+		SplitterVersion: version})
+	if took := time.Since(began); !errors.Is(err, store.ErrUnavailable) || took < time.Second/2 || took > 3*time.Second {
+		t.Errorf("create: %v after %v, want ErrUnavailable after a second", err, took)
+	}
+	if err := s.Ping(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("ping: %v, want ErrUnavailable", err)
+	}
+	release()
+	create(t, s, "text")
+	if n := s.CountRows(t, "operations"); n != 1 {
+		t.Errorf("%d operations, want 1", n)
+	}
+}
+
+// TestLimits: every connection has the limits, unless the URL sets its own, and a lock that is not given in time is an
+// error that says so.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	at := onPostgres(t)
+	at.DatabaseURL += "&lock_timeout=100ms&application_name=mine"
+	s := openAt(t, at)
+	for name, want := range map[string]string{"statement_timeout": "5s", "lock_timeout": "100ms",
+		"idle_in_transaction_session_timeout": "10s", "application_name": "mine",
+		"default_transaction_isolation": "read committed"} {
+		if got := s.Setting(t, name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	op := create(t, s, "text")
+	conn, err := pgx.Connect(t.Context(), at.DatabaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `BEGIN; SELECT * FROM operations FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	if r := claim(t, s, store.Small); r != nil {
+		t.Errorf("claimed %s, which somebody else holds", r.Operation.ID)
+	}
+	if _, _, err := s.Cancel(t.Context(), owner, op.ID); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("cancel of what somebody else holds: %v, want ErrUnavailable", err)
+	}
+	if err := conn.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := s.Cancel(t.Context(), owner, op.ID); err != nil {
+		t.Error(err)
+	}
+	sound(t, s, true)
+}
+
+// TestServerDies kills the server again and again in the middle of everything. Calls may fail, and say how; what they
+// said is done is done, nothing is done twice, and the same store goes on by itself.
+func TestServerDies(t *testing.T) {
+	t.Parallel()
+	server, err := newServer("fsync=off") // the machine stays up: what was written is there
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := server.database(t)
+	s := openAt(t, at)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	made, finished := map[string]bool{}, map[string]bool{}
+	var rounds atomic.Int64
+	expected := func(call string, err error) {
+		if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrUnknownOutcome) && !errors.Is(err, store.ErrFenced) {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+	for g := range 4 {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				text := fmt.Sprint(g, " ", i)
+				if i%10 == 0 {
+					text += strings.Repeat(" long", 20_000)
+				}
+				st, err := s.Stage(context.Background(), owner, strings.NewReader(text), 1<<20)
+				if err != nil {
+					expected("stage", err)
+					continue
+				}
+				c, err := s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
+					Settings: []byte("{}"), SplitterVersion: version})
+				if err != nil {
+					expected("create", err)
+					continue
+				}
+				mu.Lock()
+				made[c.Operation.ID] = true
+				mu.Unlock()
+			}
+		})
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				runs, _, err := s.Claim(context.Background(), store.Claim{Worker: "w", Lane: store.Small, Slots: 2, Bytes: 1 << 40,
+					SplitterVersion: version, Lease: lease})
+				if err != nil {
+					expected("claim", err)
+				}
+				for _, r := range runs {
+					text, err := r.Text(context.Background())
+					if err != nil {
+						expected("text", err)
+						continue
+					}
+					if _, err := r.Commit(context.Background(), store.Batch{Chunks: cut(0, text, 1000), BytesDone: int64(len(text)),
+						Last: true}); err != nil {
+						expected("commit", err)
+						continue
+					}
+					mu.Lock()
+					finished[r.Operation.ID] = true
+					mu.Unlock()
+					rounds.Add(1)
+				}
+			}
+		})
+	}
+	for i := range 4 {
+		await(t, &rounds, 30)
+		signal := map[bool]syscall.Signal{true: syscall.SIGKILL, false: syscall.SIGQUIT}[i%2 == 0]
+		if err := server.stop(signal); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Stats(t.Context()); !errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("while the server is down: %v, want ErrUnavailable", err)
+		}
+		if err := server.start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, &rounds, 30)
+	stop()
+	wg.Wait()
+	s.LapseLeases(t)
+	for {
+		evs, err := s.Sweep(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(evs) == 0 {
+			break
+		}
+	}
+	for r := claim(t, s, store.Small); r != nil; r = claim(t, s, store.Small) {
+		text, err := r.Text(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		complete(t, r, text)
+	}
+	for id := range made {
+		if _, err := s.Operation(t.Context(), owner, id); err != nil {
+			t.Errorf("%s was made: %v", id, err)
+		}
+	}
+	for id := range finished {
+		if op, err := s.Operation(t.Context(), owner, id); err != nil || op.Status != store.Completed || op.Attempt != 1 {
+			t.Errorf("%s was completed: %+v, %v", id, op, err)
+		}
+	}
+	sound(t, s, true)
+}
+
+// await waits until n more have been counted.
+func await(t *testing.T, count *atomic.Int64, n int64) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for want, end := count.Load()+n, time.Now().Add(20*time.Second); count.Load() < want; <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("nothing goes on any more")
+		}
+	}
+}
+
+// BenchmarkBareParts writes what BenchmarkStage5MB writes, and nothing else: the same parts, one transaction each, the
+// last one synced. It is what the whole path is compared with.
+func BenchmarkBareParts(b *testing.B) {
+	at := onDurablePostgres(b)
+	openAt(b, at)
+	conn, err := pgx.Connect(b.Context(), at.DatabaseURL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	body := []byte(strings.Repeat("some words of a text. ", 5<<20/22))
+	b.SetBytes(int64(len(body)))
+	key := 0
+	for b.Loop() {
+		for start := 0; start < len(body); start += store.PartBytes {
+			key++
+			if _, err := conn.Exec(b.Context(), `INSERT INTO document_parts (key, start_byte, body) VALUES ($1, $2, $3)`,
+				key, start, body[start:min(start+store.PartBytes, len(body))]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := conn.Close(context.Background()); err != nil {
+		b.Error(err)
+	}
 }

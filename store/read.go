@@ -114,6 +114,9 @@ func (s *Store) Operations(ctx context.Context, owner string, f Filter) ([]Opera
 	}
 	where(` ORDER BY o.num DESC LIMIT $%d`, f.Limit+1)
 	ops, err := s.operations(ctx, text, args...)
+	if errors.Is(err, ErrInvalidText) {
+		return nil, false, nil // nothing has that status or document
+	}
 	if err != nil {
 		return nil, false, fmt.Errorf("store: list operations: %w", err)
 	}

@@ -459,13 +459,18 @@ func testEveryPair(t *testing.T, on backend) {
 	methods := []string{"Claim", "Commit", "CommitMore", "Fail", "FailTransient", "HandOver", "Cancel", "Sweep", "SweepPoison"}
 	seen := map[store.Move]bool{}
 	const text = "0123456789012345"
+	patient, strict := on.open(t, store.Config{PoisonAfter: 5}), on.open(t, store.Config{PoisonAfter: 1})
 	for _, from := range states {
 		for _, cancelAsked := range []bool{false, true} {
 			if cancelAsked && from != store.Processing {
 				continue
 			}
 			for _, m := range methods {
-				s := on.open(t, store.Config{PoisonAfter: map[bool]int{true: 1, false: 5}[m == "SweepPoison"]})
+				s := patient
+				if m == "SweepPoison" {
+					s = strict
+				}
+				s.Clear(t)
 				op := create(t, s, text)
 				var r *store.Run
 				if from != store.Queued {
@@ -936,6 +941,208 @@ func testLists(t *testing.T, on backend) {
 	}
 }
 
+// TestOneTextManyCallers lets callers create the same text, short and long, at the same moment.
+func TestOneTextManyCallers(t *testing.T) { onEach(t, testOneTextManyCallers) }
+
+func testOneTextManyCallers(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	for _, text := range []string{"short", strings.Repeat("long ", 20_000)} {
+		var wg sync.WaitGroup
+		docs := make([]string, 16)
+		for i := range docs {
+			wg.Go(func() {
+				st, err := s.Stage(context.Background(), owner, strings.NewReader(text), 64<<20)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c, err := s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
+					Settings: []byte("{}"), SplitterVersion: version})
+				if err != nil {
+					t.Error(err)
+				}
+				docs[i] = c.Document.ID
+			})
+		}
+		wg.Wait()
+		for _, d := range docs {
+			if d != docs[0] {
+				t.Errorf("documents %s and %s", docs[0], d)
+			}
+		}
+	}
+	reap(t, s)
+	if n := s.CountRows(t, "documents"); n != 2 {
+		t.Errorf("%d documents, want 2", n)
+	}
+	sound(t, s, false)
+}
+
+// TestDeleteBesideCreate: an operation on a document that is being deleted is either refused, or refuses the deletion.
+func TestDeleteBesideCreate(t *testing.T) { onEach(t, testDeleteBesideCreate) }
+
+func testDeleteBesideCreate(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	for i := range 40 {
+		text := fmt.Sprint("text ", i)
+		op := create(t, s, text)
+		complete(t, claim(t, s, store.Small), text)
+		var wg sync.WaitGroup
+		var made, deleted error
+		wg.Go(func() {
+			_, made = s.Create(context.Background(), store.NewOperation{Owner: owner, DocumentID: op.DocumentID, Strategy: "r",
+				Settings: []byte("{}"), SplitterVersion: version})
+		})
+		wg.Go(func() { deleted = s.DeleteDocument(context.Background(), owner, op.DocumentID) })
+		wg.Wait()
+		if !(made == nil && errors.Is(deleted, store.ErrInUse)) && !(errors.Is(made, store.ErrNotFound) && deleted == nil) {
+			t.Fatalf("create: %v, delete: %v", made, deleted)
+		}
+		if made == nil {
+			complete(t, claim(t, s, store.Small), text)
+		}
+	}
+	reap(t, s)
+	sound(t, s, true)
+}
+
+// TestClaimersNeverMeet lets many claimers work a queue off, while others sweep, renew and cancel.
+func TestClaimersNeverMeet(t *testing.T) { onEach(t, testClaimersNeverMeet) }
+
+func testClaimersNeverMeet(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	const n = 500
+	var fill sync.WaitGroup
+	for g := range 10 {
+		fill.Go(func() {
+			for i := range n / 10 {
+				st, err := s.Stage(context.Background(), owner, strings.NewReader(fmt.Sprint("text ", g, " ", i)), 100)
+				if err == nil {
+					_, err = s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
+						Settings: []byte("{}"), SplitterVersion: version})
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	fill.Wait()
+	var mu sync.Mutex
+	taken := map[string]string{}
+	var wg sync.WaitGroup
+	for g := range 16 {
+		worker := fmt.Sprint("w", g)
+		wg.Go(func() {
+			for {
+				runs, _, err := s.Claim(context.Background(), store.Claim{Worker: worker, Lane: store.Small, Slots: 1 + g%3,
+					Bytes: 1 << 40, SplitterVersion: version, Lease: lease})
+				if err != nil {
+					t.Errorf("claim: %v", err)
+					return
+				}
+				if len(runs) == 0 {
+					if st, err := s.Stats(context.Background()); err != nil || st.Queued == 0 {
+						return
+					}
+					continue
+				}
+				if lost, _, err := s.Renew(context.Background(), runs); err != nil || len(lost) != 0 {
+					t.Errorf("renew: %d lost, %v", len(lost), err)
+				}
+				for _, r := range runs {
+					mu.Lock()
+					if first := taken[r.Operation.ID]; first != "" {
+						t.Errorf("%s was claimed by %s and %s", r.Operation.ID, first, worker)
+					}
+					taken[r.Operation.ID] = worker
+					mu.Unlock()
+					if r.Operation.BytesTotal%2 == 0 {
+						if _, _, err := s.Cancel(context.Background(), owner, r.Operation.ID); err != nil {
+							t.Errorf("cancel: %v", err)
+						}
+					}
+					if _, err := r.Commit(context.Background(), store.Batch{Chunks: cut(0, "0123456789"[:r.Operation.BytesTotal], 3),
+						BytesDone: r.Operation.BytesTotal, Last: true}); err != nil {
+						t.Errorf("commit: %v", err)
+					}
+				}
+				if _, err := s.Sweep(context.Background()); err != nil {
+					t.Errorf("sweep: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if len(taken) != n {
+		t.Errorf("%d operations claimed, want %d", len(taken), n)
+	}
+	sound(t, s, true)
+}
+
+// TestTextsThatCannotBeKept: what one database could not store is refused, not found or replaced on both.
+func TestTextsThatCannotBeKept(t *testing.T) { onEach(t, testTextsThatCannotBeKept) }
+
+func testTextsThatCannotBeKept(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	for _, bad := range []string{"a\x00b", "a\xffb"} {
+		_, err := s.Create(t.Context(), store.NewOperation{Owner: owner, Name: bad, Staged: stage(t, s, "text"), Strategy: "r",
+			Settings: []byte("{}"), SplitterVersion: version})
+		if !errors.Is(err, store.ErrInvalidText) {
+			t.Errorf("create with the name %q: %v, want ErrInvalidText", bad, err)
+		}
+		for name, err := range map[string]error{
+			"operation": second(s.Operation(t.Context(), owner, bad)),
+			"document":  second(s.Document(t.Context(), owner, bad)),
+			"delete":    s.DeleteDocument(t.Context(), owner, bad),
+			"cancel":    third(s.Cancel(t.Context(), owner, bad)),
+			"cursor":    third(s.Operations(t.Context(), owner, store.Filter{Before: bad})),
+		} {
+			if !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("%s of %q: %v, want ErrNotFound", name, bad, err)
+			}
+		}
+		if ops, _, err := s.Operations(t.Context(), owner, store.Filter{DocumentID: bad}); len(ops) != 0 || err != nil {
+			t.Errorf("list of %q: %v, %v", bad, ops, err)
+		}
+		op := create(t, s, "text "+fmt.Sprintf("%q", bad))
+		must(t)(claim(t, s, store.Small).Fail(t.Context(), event.Failure{Code: "x", Detail: bad}, 0))
+		got, err := s.Operation(t.Context(), owner, op.ID)
+		if err != nil || got.Error == nil || got.Error.Detail != "a\uFFFDb" {
+			t.Errorf("failed with %q: %+v, %v", bad, got.Error, err)
+		}
+	}
+	sound(t, s, true)
+}
+
+func TestInfo(t *testing.T) { onEach(t, testInfo) }
+
+func testInfo(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	info, err := s.Info(t.Context())
+	if err != nil || info.Engine == "" || info.Version == "" || info.Migration < 1 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	for _, cfg := range []store.Config{
+		{},
+		{Path: "a.db", DatabaseURL: "postgres:///a"},
+		{Path: filepath.Join(t.TempDir(), "no", "folder", "a.db")},
+		{DatabaseURL: "postgres://[bad"},
+		{DatabaseURL: "postgres:///a?host=" + t.TempDir()},
+		{Path: filepath.Join(t.TempDir(), "a.db"), PoisonAfter: -1},
+		{DatabaseURL: "postgres:///a", Connections: -1},
+	} {
+		if s, err := store.Open(t.Context(), cfg); err == nil {
+			t.Errorf("%+v was opened", cfg)
+			s.Close()
+		}
+	}
+}
+
 // durably are the backends as they are in production: what is committed is on the disk.
 var durably = map[string]backend{"sqlite": onSQLite, "postgres": onDurablePostgres}
 
@@ -948,6 +1155,7 @@ func BenchmarkCycle(b *testing.B) {
 func benchmarkCycle(b *testing.B, s *store.Store) {
 	body := strings.Repeat("some words of a text. ", 190)
 	b.SetParallelism(32)
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			text := fmt.Sprint(rand.Uint64(), body)
