@@ -29,6 +29,8 @@ var street = []room{
 	{"chunk", "text in, spans out", "", ""},
 	{"chunk/chunktest", "the contract that every strategy passes", "chunk", "time"},
 	{"extract", "file formats → text", "", ""},
+	{"redisconn", "the three Redis client roles; the only expert on the driver", "",
+		"context log/slog math/rand/v2 net time" + rueidis},
 	{"client", "a small Go client of the HTTP API", "event", "context math/rand/v2 net net/http time" + gws},
 	{"servertest", "real Redis and Postgres servers as child processes, for tests", "", "net os os/exec time"},
 	{"crashpoint", "named places where a test build can be killed; nothing otherwise", "", "os"},
@@ -46,6 +48,7 @@ const (
 	gws        = " github.com/lxzan/gws"
 	huma       = " github.com/danielgtaylor/huma/v2"
 	pgx        = " github.com/jackc/pgx/v5"
+	rueidis    = " github.com/redis/rueidis"
 	prometheus = " github.com/prometheus/client_golang"
 	sqlite     = " github.com/google/uuid github.com/pressly/goose/v3 modernc.org/sqlite"
 )
