@@ -164,7 +164,7 @@ func readReply(text string) fault {
 		f.class = ClassNoGroup
 	case "NOSCRIPT":
 		f.class = classNoScript
-	case "ERR":
+	default: // "ERR …": the driver leaves that word out
 		switch {
 		case strings.Contains(text, "max number of clients"):
 			f.class, f.away = ClassExhausted, true
@@ -190,5 +190,8 @@ func code(f fault) string {
 		return ""
 	}
 	word, _, _ := strings.Cut(f.err.Error(), " ")
+	if word != strings.ToUpper(word) {
+		return "ERR"
+	}
 	return word
 }
