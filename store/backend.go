@@ -33,9 +33,10 @@ type session interface {
 	one(text string, args []any, dest ...any) error
 	// each calls row once per row. Its rows have all been read when it returns.
 	each(text string, args []any, row func(scan) error) error
-	// all runs one statement with each of the lists of arguments and calls row with the number of the list.
-	all(text string, args [][]any, row func(i int, scan scan) error) error
-	// later runs a statement whose result nobody looks at no later than the commit. Its error may come from there.
+	// then runs a statement in its turn, but no later than the commit, and calls row once per row when it has. Its error
+	// may come from a later statement, or from the commit: by the time row is called, the rest may have been committed.
+	then(text string, args []any, row func(scan) error) error
+	// later is then for a statement without rows.
 	later(text string, args ...any) error
 	// chunks stores spans as the chunks from index first on.
 	chunks(operation, epoch, first int64, chunks []Chunk) error

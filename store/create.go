@@ -45,39 +45,51 @@ func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 				return err
 			}
 		}
-		doc, num, err := t.document(n, docID)
-		if err != nil {
+		if err := t.document(n, docID, &out.Document); err != nil {
 			return err
 		}
-		op := Operation{
+		doc, at := &out.Document, new(int64)
+		out.Operation = Operation{
 			ID: opID, Owner: n.Owner, DocumentID: doc.ID, DocumentSHA256: doc.SHA256, Name: n.Name, Status: Queued,
 			Strategy: n.Strategy, Settings: n.Settings, SplitterVersion: n.SplitterVersion, RetryOf: n.RetryOf, Seq: 1,
 			BytesTotal: doc.Bytes,
 		}
-		lane := LaneOf(doc.Bytes)
-		var opNum, at int64
-		err = t.one(`
+		ev := event.Event{Seq: 1, Type: event.Queued, OperationID: opID, Data: out.Operation.data()}
+		data, err := json.Marshal(ev.Data)
+		if err != nil {
+			return fmt.Errorf("encode event: %w", err)
+		}
+		// The rows name each other by id, so that no statement waits for the one before.
+		err = t.then(`
 INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of,
                         bytes_total, seq, run_after, created_at)
-VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, $9, $10, 1, `+nowMs+`, `+nowMs+`) RETURNING num, created_at`,
-			[]any{op.ID, op.Owner, num, op.Name, string(lane), op.Strategy, string(op.Settings), op.SplitterVersion,
-				op.RetryOf, op.BytesTotal}, &opNum, &at)
+VALUES ($1, $2, (SELECT num FROM documents WHERE id = $3), $4, 'queued', $5, $6, $7, $8, $9, $10, 1, `+nowMs+`, `+nowMs+`)
+RETURNING created_at`,
+			[]any{opID, n.Owner, doc.ID, n.Name, string(LaneOf(doc.Bytes)), n.Strategy, string(n.Settings), n.SplitterVersion,
+				n.RetryOf, doc.Bytes}, func(scan scan) error {
+				err := scan(at)
+				out.Operation.CreatedAt, ev.Time = instant(*at), event.Millis(*at)
+				out.Event = event.Owned{Owner: n.Owner, Event: ev}
+				return err
+			})
 		if err != nil {
 			return fmt.Errorf("insert operation: %w", err)
 		}
-		op.CreatedAt = time.UnixMilli(at).UTC()
-		ev, err := t.record(opNum, 1, at, event.Queued, op)
+		err = t.later(`
+INSERT INTO operation_events (operation, seq, epoch, type, at, data)
+SELECT num, 1, 0, $1, created_at, $2 FROM operations WHERE id = $3`, string(ev.Type), string(data), opID)
 		if err != nil {
-			return err
+			return fmt.Errorf("insert event: %w", err)
 		}
 		if n.IdempotencyKey != "" {
-			if err := t.later(`
-INSERT INTO idempotency_keys (owner, key, request_hash, operation, created_at) VALUES ($1, $2, $3, $4, $5)`,
-				n.Owner, n.IdempotencyKey, requestHash, opNum, at); err != nil {
+			err := t.later(`
+INSERT INTO idempotency_keys (owner, key, request_hash, operation, created_at)
+VALUES ($1, $2, $3, (SELECT num FROM operations WHERE id = $4), `+nowMs+`)`,
+				n.Owner, n.IdempotencyKey, requestHash, opID)
+			if err != nil {
 				return fmt.Errorf("insert idempotency key: %w", err)
 			}
 		}
-		*out = Created{Operation: op, Document: doc, Event: event.Owned{Owner: n.Owner, Event: ev}}
 		return nil
 	})
 	if err != nil {
@@ -135,53 +147,65 @@ func (t *tx) replay(n NewOperation, requestHash string, out *Created) (bool, err
 	return true, nil
 }
 
-// document finds or makes the operation's document.
-func (t *tx) document(n NewOperation, newID string) (Document, int64, error) {
+// document finds or makes the operation's document and gives it in out, complete when the transaction is.
+func (t *tx) document(n NewOperation, newID string, out *Document) error {
 	row := documentRow{}
 	if n.Staged == nil {
 		err := t.one(selectDocument+` WHERE owner = $1 AND id = $2 AND state = 'ready'`+shareRow,
 			[]any{n.Owner, n.DocumentID}, row.dest()...)
 		if errors.Is(err, sql.ErrNoRows) {
-			return Document{}, 0, fmt.Errorf("document: %w", ErrNotFound)
+			return fmt.Errorf("document: %w", ErrNotFound)
 		}
-		return row.document(), row.num, err
+		*out = row.document()
+		return err
 	}
 	st := n.Staged
 	err := t.one(selectDocument+` WHERE owner = $1 AND sha256 = $2 AND state = 'ready'`+shareRow,
 		[]any{n.Owner, st.SHA256}, row.dest()...)
 	if err == nil {
-		return row.document(), row.num, nil
+		*out = row.document()
+		return nil
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
-		return Document{}, 0, fmt.Errorf("look up document: %w", err)
+		return fmt.Errorf("look up document: %w", err)
 	}
-	doc := Document{ID: newID, Owner: n.Owner, Name: n.Name, SHA256: st.SHA256, Bytes: st.Bytes, Chars: st.Chars}
-	num := st.num
-	var at int64
-	if num == 0 {
-		err = t.one(`
-INSERT INTO documents (id, owner, state, name, sha256, bytes, chars, created_at)
-VALUES ($1, $2, 'ready', $3, $4, $5, $6, `+nowMs+`) RETURNING num, created_at`,
-			[]any{doc.ID, doc.Owner, doc.Name, doc.SHA256, doc.Bytes, doc.Chars}, &num, &at)
-		if err == nil && doc.Bytes > 0 {
-			err = t.later(`INSERT INTO document_parts (key, start_byte, body) VALUES ($1, 0, $2)`,
-				num*partsPerDocument, st.inline)
-			t.wrote(doc.Bytes)
-		}
-	} else {
-		err = t.one(`
+	*out = Document{ID: newID, Owner: n.Owner, Name: n.Name, SHA256: st.SHA256, Bytes: st.Bytes, Chars: st.Chars}
+	created := func(scan scan) error {
+		var at int64
+		err := scan(&at)
+		out.CreatedAt = instant(at)
+		return err
+	}
+	if st.num != 0 {
+		found := false
+		err := t.each(`
 UPDATE documents SET id = $1, state = 'ready', name = $2, sha256 = $3, bytes = $4, chars = $5
  WHERE num = $6 AND state = 'staged' RETURNING created_at`,
-			[]any{doc.ID, doc.Name, doc.SHA256, doc.Bytes, doc.Chars, num}, &at)
-		if errors.Is(err, sql.ErrNoRows) {
+			[]any{newID, n.Name, st.SHA256, st.Bytes, st.Chars, st.num}, func(scan scan) error {
+				found = true
+				return created(scan)
+			})
+		if err == nil && !found {
 			err = errors.New("the staged text was discarded or took more than an hour")
 		}
+		if err != nil {
+			return fmt.Errorf("take staged document: %w", err)
+		}
+		return nil
+	}
+	err = t.then(`
+INSERT INTO documents (id, owner, state, name, sha256, bytes, chars, created_at)
+VALUES ($1, $2, 'ready', $3, $4, $5, $6, `+nowMs+`) RETURNING created_at`,
+		[]any{newID, n.Owner, n.Name, st.SHA256, st.Bytes, st.Chars}, created)
+	if err == nil && st.Bytes > 0 {
+		err = t.later(`INSERT INTO document_parts (key, start_byte, body)
+VALUES ((SELECT num FROM documents WHERE id = $1) * $2, 0, $3)`, newID, partsPerDocument, st.inline)
+		t.wrote(st.Bytes)
 	}
 	if err != nil {
-		return Document{}, 0, fmt.Errorf("insert document: %w", err)
+		return fmt.Errorf("insert document: %w", err)
 	}
-	doc.CreatedAt = time.UnixMilli(at).UTC()
-	return doc, num, nil
+	return nil
 }
 
 // record writes the event that brought the operation to the state op shows, with the number the row lock gave it.

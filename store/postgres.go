@@ -333,22 +333,27 @@ type pgSession struct {
 	conn  *pgx.Conn
 	begin []string // what opens the transaction; empty once queued
 	batch pgx.Batch
+	rows  []func(scan) error // for each statement of batch, who takes its rows; nil: nobody
+	tag   pgconn.CommandTag  // of the last statement without rows
+	sent  int                // statements of the last batch whose results have come
 }
 
-func (s *pgSession) queue(text string, args []any) {
+func (s *pgSession) queue(text string, args []any, row func(scan) error) {
 	for _, b := range s.begin {
 		s.batch.Queue(b)
+		s.rows = append(s.rows, nil)
 	}
 	s.begin = nil
 	s.batch.Queue(s.p.spell(text), args...)
+	s.rows = append(s.rows, row)
 }
 
-// send sends what has gathered and reads the results: those of the last few statements with results.
-func (s *pgSession) send(last int, results func(pgx.BatchResults) error) (err error) {
+// send sends what has gathered and reads the results.
+func (s *pgSession) send() (err error) {
 	within, cancel := context.WithTimeout(s.ctx, answerWithin)
 	defer cancel()
-	batch := s.batch
-	s.batch = pgx.Batch{}
+	batch, takers := s.batch, s.rows
+	s.batch, s.rows, s.sent = pgx.Batch{}, nil, 0
 	br := s.conn.SendBatch(within, &batch)
 	defer func() {
 		if e := br.Close(); err == nil {
@@ -356,22 +361,27 @@ func (s *pgSession) send(last int, results func(pgx.BatchResults) error) (err er
 		}
 		err = unstorable(err)
 	}()
-	for range batch.Len() - last {
-		if _, err := br.Exec(); err != nil {
+	for _, row := range takers {
+		if row == nil {
+			s.tag, err = br.Exec()
+		} else {
+			var rows pgx.Rows
+			if rows, err = br.Query(); err == nil {
+				err = eachPgRow(rows, row)
+			}
+		}
+		if err != nil {
 			return err
 		}
+		s.sent++
 	}
-	return results(br)
+	return nil
 }
 
-func (s *pgSession) exec(text string, args ...any) (n int64, err error) {
-	s.queue(text, args)
-	err = s.send(1, func(br pgx.BatchResults) error {
-		tag, err := br.Exec()
-		n = tag.RowsAffected()
-		return err
-	})
-	return n, err
+func (s *pgSession) exec(text string, args ...any) (int64, error) {
+	s.queue(text, args, nil)
+	err := s.send()
+	return s.tag.RowsAffected(), err
 }
 
 func (s *pgSession) one(text string, args []any, dest ...any) error {
@@ -387,36 +397,17 @@ func (s *pgSession) one(text string, args []any, dest ...any) error {
 }
 
 func (s *pgSession) each(text string, args []any, row func(scan) error) error {
-	s.queue(text, args)
-	return s.send(1, func(br pgx.BatchResults) error {
-		rows, err := br.Query()
-		if err != nil {
-			return err
-		}
-		return eachPgRow(rows, row)
-	})
+	s.queue(text, args, row)
+	return s.send()
 }
 
-func (s *pgSession) all(text string, args [][]any, row func(int, scan) error) error {
-	for _, a := range args {
-		s.queue(text, a)
-	}
-	return s.send(len(args), func(br pgx.BatchResults) error {
-		for i := range args {
-			rows, err := br.Query()
-			if err != nil {
-				return err
-			}
-			if err := eachPgRow(rows, func(scan scan) error { return row(i, scan) }); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+func (s *pgSession) then(text string, args []any, row func(scan) error) error {
+	s.queue(text, args, row)
+	return nil
 }
 
 func (s *pgSession) later(text string, args ...any) error {
-	s.queue(text, args)
+	s.queue(text, args, nil)
 	return nil
 }
 
@@ -444,29 +435,23 @@ SELECT $1, $2::bigint + n - 1, $3, start_byte, end_byte, start_char, end_char
 // commit sends what has gathered with the COMMIT. If the connection is lost while the COMMIT may have arrived, the
 // outcome is unknown.
 func (s *pgSession) commit() error {
-	if len(s.begin) > 0 && s.batch.Len() == 0 {
+	if len(s.begin) > 0 {
 		return nil // no statement, no transaction
 	}
-	s.batch.Queue(`COMMIT`)
-	reached, committed := false, false
-	err := s.send(1, func(br pgx.BatchResults) error {
-		reached = true
-		tag, err := br.Exec()
-		committed = err == nil && tag.String() == "COMMIT"
-		if err == nil && !committed {
-			err = errors.New("the server rolled back")
-		}
-		return err
-	})
-	if committed {
+	s.queue(`COMMIT`, nil, nil)
+	statements := s.batch.Len()
+	err := s.send()
+	switch {
+	case s.sent == statements && s.tag.String() == "COMMIT":
 		return nil
+	case s.sent == statements:
+		return errors.New("the server rolled back")
+	case !s.conn.IsClosed() || pgconn.SafeToRetry(err):
+		return err
+	case s.sent < statements-1 && sqlState(err) != "":
+		return err // the server's last words were for a statement before the COMMIT
 	}
-	// An error that the server sent for a statement before the COMMIT ended the transaction, whatever became of the
-	// connection.
-	if s.conn.IsClosed() && (reached || sqlState(err) == "") && !pgconn.SafeToRetry(err) {
-		return errors.Join(ErrUnknownOutcome, err)
-	}
-	return err
+	return errors.Join(ErrUnknownOutcome, err)
 }
 
 // rollback makes the connection fit for the next one. If that fails, the pool drops it.

@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"chunkstream/event"
@@ -68,53 +70,50 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 			return err
 		}
 		more = more || len(runs) == c.Slots
-		return t.take(runs, c.Worker)
+		for _, r := range runs {
+			if err := t.take(r, c.Worker); err != nil {
+				return fmt.Errorf("take operation: %w", err)
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("store: claim: %w", err)
 	}
-	return runs, more, nil
+	return slices.DeleteFunc(runs, func(r *Run) bool { return r.epoch == 0 }), more, nil
 }
 
-// take moves due operations to their runs.
-func (t *tx) take(runs []*Run, worker string) error {
-	if len(runs) == 0 {
-		return nil
+// take moves a due operation to its run, which has its epoch from then on. Should the row not be as it was seen, neither
+// of the two statements matches it.
+func (t *tx) take(r *Run, worker string) error {
+	was, epoch := r.Operation, r.Operation.Attempt+1
+	op := &r.Operation
+	op.Status, op.Worker, op.Seq, op.Attempt, op.Error = Processing, worker, was.Seq+1, epoch, nil
+	ev := event.Event{Seq: op.Seq, Type: event.Started, OperationID: op.ID, Data: op.data()}
+	data, err := json.Marshal(ev.Data)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
 	}
-	args := make([][]any, len(runs))
-	for i, r := range runs {
-		args[i] = []any{worker, r.lease, r.num}
-	}
-	err := t.all(`
+	err = t.then(`
 UPDATE operations SET status = 'processing', epoch = epoch + 1, crash_count = crash_count + 1, seq = seq + 1, worker = $1,
        lease_until = `+nowMs+` + $2, started_at = CASE WHEN started_at = 0 THEN `+nowMs+` ELSE started_at END
- WHERE num = $3 AND status = 'queued' RETURNING seq, epoch, started_at, lease_until`,
-		args, func(i int, scan scan) error {
-			r := runs[i]
-			op := &r.Operation
-			var until, started int64
-			if err := scan(&op.Seq, &r.epoch, &started, &until); err != nil {
-				return err
-			}
-			op.Status, op.Worker, op.Attempt, op.Error = Processing, worker, r.epoch, nil
-			op.StartedAt, op.ExpiresLease = instant(started), instant(until)
-			return nil
+ WHERE num = $3 AND status = 'queued' AND epoch = $4 AND seq = $5 RETURNING started_at, lease_until`,
+		[]any{worker, r.lease, r.num, was.Attempt, was.Seq}, func(scan scan) error {
+			var started, until int64
+			err := scan(&started, &until)
+			r.epoch, op.StartedAt, op.ExpiresLease = epoch, instant(started), instant(until)
+			ev.Time = event.Millis(until - r.lease)
+			r.Started = event.Owned{Owner: op.Owner, Event: ev}
+			return err
 		})
 	if err != nil {
-		return fmt.Errorf("take operations: %w", err)
+		return err
 	}
-	for _, r := range runs {
-		if r.Operation.Status != Processing {
-			return fmt.Errorf("take operation: %s left the queue under its lock", r.Operation.ID)
-		}
-		at := r.Operation.ExpiresLease.UnixMilli() - r.lease
-		ev, err := t.record(r.num, r.Operation.Seq, at, event.Started, r.Operation)
-		if err != nil {
-			return err
-		}
-		r.Started = event.Owned{Owner: r.Operation.Owner, Event: ev}
-	}
-	return nil
+	return t.later(`
+INSERT INTO operation_events (operation, seq, epoch, type, at, data)
+SELECT num, seq, epoch, $1, lease_until - $2, $3 FROM operations
+ WHERE num = $4 AND status = 'processing' AND epoch = $5 AND seq = $6`,
+		string(ev.Type), r.lease, string(data), r.num, epoch, op.Seq)
 }
 
 // Text reads the whole text the operation's offsets refer to.
@@ -198,34 +197,36 @@ func (s *Store) Renew(ctx context.Context, runs []*Run) ([]*Run, []*Run, error) 
 	if len(runs) == 0 {
 		return nil, nil, nil
 	}
-	args := make([][]any, len(runs))
-	for i, r := range runs {
-		args[i] = []any{r.lease, r.num, r.epoch}
-	}
-	var lost, cancel []*Run
+	const held, asked = 1, 2
+	states := make([]int, len(runs))
 	err := s.db.do(ctx, func(t *tx) error {
-		lost, cancel = nil, nil
-		held := make([]bool, len(runs))
-		err := t.all(`UPDATE operations SET lease_until = `+nowMs+` + $1
- WHERE num = $2 AND epoch = $3 AND status = 'processing' RETURNING cancel_requested`,
-			args, func(i int, scan scan) error {
-				held[i] = true
-				var asked int64
-				err := scan(&asked)
-				if asked != 0 {
-					cancel = append(cancel, runs[i])
-				}
-				return err
-			})
+		clear(states)
 		for i, r := range runs {
-			if !held[i] {
-				lost = append(lost, r)
+			err := t.then(`UPDATE operations SET lease_until = `+nowMs+` + $1
+ WHERE num = $2 AND epoch = $3 AND status = 'processing' RETURNING cancel_requested`,
+				[]any{r.lease, r.num, r.epoch}, func(scan scan) error {
+					var cancel int
+					err := scan(&cancel)
+					states[i] = held + cancel
+					return err
+				})
+			if err != nil {
+				return err
 			}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("store: renew leases: %w", err)
+	}
+	var lost, cancel []*Run
+	for i, r := range runs {
+		switch states[i] {
+		case 0:
+			lost = append(lost, r)
+		case asked:
+			cancel = append(cancel, r)
+		}
 	}
 	return lost, cancel, nil
 }

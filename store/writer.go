@@ -321,16 +321,11 @@ func (w *writer) each(text string, args []any, row func(scan) error) error {
 	return eachRow(rows, row)
 }
 
-func (w *writer) all(text string, args [][]any, row func(int, scan) error) error {
-	for i, a := range args {
-		if err := w.each(text, a, func(scan scan) error { return row(i, scan) }); err != nil {
-			return err
-		}
-	}
-	return nil
+// then has no reason to wait: a statement is a function call here.
+func (w *writer) then(text string, args []any, row func(scan) error) error {
+	return w.each(text, args, row)
 }
 
-// later has no reason to wait: a statement is a function call here.
 func (w *writer) later(text string, args ...any) error {
 	_, err := w.exec(text, args...)
 	return err
