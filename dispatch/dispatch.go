@@ -26,6 +26,13 @@ func (m *Memory) bell(lane string) chan struct{} {
 	return b
 }
 
+// listened reports whether anybody has asked for the lane's bell.
+func (m *Memory) listened(lane string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bells[lane] != nil
+}
+
 // Wake rings the lane's bell and never blocks. A bell that is already ringing stays so: many wake-ups are one. The
 // operation is not needed here.
 func (m *Memory) Wake(lane, _ string) {
