@@ -46,7 +46,7 @@ func (b *Blocking) Close() error {
 }
 
 // Stats is how the role stands.
-func (b *Blocking) Stats() Stats { return b.role.stats() }
+func (b *Blocking) Stats() Stats { return b.core().stats() }
 
 func (b *Blocking) do(ctx context.Context, q query, wait time.Duration) (rueidis.RedisMessage, error) {
 	if b == nil || b.role == nil {

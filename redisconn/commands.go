@@ -48,10 +48,15 @@ func (c *Commands) Close() error {
 }
 
 // Stats is how the role stands.
-func (c *Commands) Stats() Stats { return c.role.stats() }
+func (c *Commands) Stats() Stats { return c.core().stats() }
 
 // BigStats is how the connection for big values stands; its Role is "commands_big".
-func (c *Commands) BigStats() Stats { return c.big.stats() }
+func (c *Commands) BigStats() Stats {
+	if c == nil {
+		return Stats{}
+	}
+	return c.big.stats()
+}
 
 // query is one command: its name, its keys and the rest, in the order that Redis wants them: name, before, keys, after.
 type query struct {

@@ -70,10 +70,13 @@ func (f *Feed) Close() error {
 }
 
 // Stats is how the role stands; its calls are SUBSCRIBE and UNSUBSCRIBE.
-func (f *Feed) Stats() Stats { return f.role.stats() }
+func (f *Feed) Stats() Stats { return f.core().stats() }
 
 // State is how the subscription stands.
 func (f *Feed) State() FeedState {
+	if f == nil {
+		return FeedState{}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.state

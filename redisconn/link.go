@@ -99,7 +99,14 @@ func multiplex(share int) int {
 	return bits.TrailingZeros(uint(share))
 }
 
-// close ends the connections first: a client waits for replies when it closes, and nobody else does any more.
+func (l *link) ended() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cut
+}
+
+// close ends the connections first: a client waits for replies when it closes, and nobody else does any more. The
+// driver's Cluster client may still sleep for up to a second, and then finds that it can no longer dial.
 func (l *link) close() {
 	l.mu.Lock()
 	l.cut = true
@@ -151,6 +158,8 @@ func (r *role) login(ctx context.Context) (user string, password Secret, err err
 func (r *role) dial(ctx context.Context, l *link, address string, d *net.Dialer) (net.Conn, error) {
 	if !l.live.Load() {
 		return nil, &dialError{errNotYet}
+	} else if l.ended() {
+		return nil, &dialError{rueidis.ErrClosing}
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()

@@ -134,15 +134,12 @@ func (r *role) bad(now time.Time, f fault, atOnce bool) {
 	}
 }
 
-// probing asks Redis for an answer until Close: every ProbeInterval while the breaker is open, and with idle set also
-// when nothing else has had an answer for a second.
+// probing asks Redis for an answer until Close: every ProbeInterval while the breaker is open or there is no link yet,
+// and with idle set also when nothing else has had an answer for a second.
 func (r *role) probing(idle bool, ping func(context.Context, rueidis.Client) error) {
 	defer r.work.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	if !idle {
-		timer.Stop()
-	}
 	for {
 		select {
 		case <-r.ctx.Done():
@@ -151,14 +148,20 @@ func (r *role) probing(idle bool, ping func(context.Context, rueidis.Client) err
 			r.distrust()
 		case <-timer.C:
 			now := time.Now()
-			if r.openly.Load() || idle && now.Sub(time.Unix(0, r.answer.Load())) > time.Second {
+			if r.openly.Load() || r.unlinked() || idle && now.Sub(time.Unix(0, r.answer.Load())) > time.Second {
 				r.probe(ping)
 			}
 		}
-		if idle || r.openly.Load() {
+		if idle || r.openly.Load() || r.unlinked() {
 			timer.Reset(ProbeInterval*4/5 + rand.N(ProbeInterval*2/5))
 		}
 	}
+}
+
+func (r *role) unlinked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.link == nil
 }
 
 // distrust replaces the link after a failure that was not an answer: what was sent over its connections has no reply, and

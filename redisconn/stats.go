@@ -74,6 +74,9 @@ func (m *meter) failed(class Class) {
 }
 
 func (r *role) stats() Stats {
+	if r == nil {
+		return Stats{}
+	}
 	m := &r.meter
 	s := Stats{
 		Role: r.name, Up: r.up.Load(), Open: int(m.open.Load()), Waiting: int(m.waiting.Load()),
