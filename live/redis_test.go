@@ -494,7 +494,7 @@ func TestRedisAbsent(t *testing.T) {
 			t.Errorf("the snapshot does not say that it is degraded: %+v", e)
 		}
 	}
-	const n = 10000
+	const n = 1000
 	for range n - 2 {
 		a.publish("ann", "op_1", event.Batch)
 	}
