@@ -51,13 +51,12 @@ func (r *Redis) Start() {
 	}
 	args := append([]string{"--bind", host, "--port", port, "--dir", r.dir, "--save", "", "--appendonly", "no"}, r.args...)
 	r.cmd = exec.Command("redis-server", args...)
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := r.cmd.Start(); err != nil {
 		r.t.Fatalf("redis-server: %v (apt-get install redis-server)", err)
 	}
 	until(r.t, "redis-server", func() error {
 		answer, err := r.Do("PING")
-		if err == nil && answer != "+PONG" {
+		if err == nil && answer != "+PONG" && !strings.HasPrefix(answer, "-NOAUTH") { // a password was configured
 			err = errors.New(answer)
 		}
 		return err
@@ -169,7 +168,7 @@ func (p *Postgres) command(name string, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Dir = p.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cred, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.cred}
 	return cmd
 }
 

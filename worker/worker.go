@@ -135,6 +135,13 @@ func (w *Worker) Stats() Stats {
 		Fenced: w.fenced.Load(), Errors: w.errors.Load()}
 }
 
+// Free is how many operations could be begun now, both lanes together. It may be called at any time.
+func (w *Worker) Free() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(w.cfg.SmallSlots+w.cfg.LargeSlots-len(w.runs), 0)
+}
+
 // Run claims and works until ctx ends. Then it claims nothing more; every run finishes its batch and gives its
 // operation back, unless that batch was the last; after Drain the rest is cut off and given back. Run returns when all
 // goroutines it started are gone.

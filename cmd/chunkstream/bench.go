@@ -43,6 +43,8 @@ type BenchServiceCmd struct {
 	Server    string        `placeholder:"URL" help:"Measure this server instead of starting one."`
 	APIKey    string        `name:"api-key" env:"CHUNKSTREAM_API_KEY" hidden:"" help:"Use the environment variable."`
 	Data      string        `env:"-" placeholder:"FOLDER" help:"For the started server's data; default: a temporary one."`
+	Database  string        `env:"-" placeholder:"URL" help:"Postgres for the started server."`
+	Redis     string        `env:"-" placeholder:"URL" help:"Redis for the started server."`
 	JSON      bool          `name:"json" help:"Print one JSON object instead of a table."`
 	Seed      uint64        `default:"1" help:"Of the generated text."`
 }
@@ -62,7 +64,7 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 	var child *benchChild
 	if address == "" {
 		var err error
-		if child, err = startChild(ctx, b.Data); err != nil {
+		if child, err = startChild(ctx, b.Data, b.Database, b.Redis); err != nil {
 			return err
 		}
 		defer child.kill()

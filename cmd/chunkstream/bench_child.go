@@ -31,7 +31,7 @@ type benchChild struct {
 	err     error // how the process ended, once ended is closed
 }
 
-func startChild(ctx context.Context, data string) (*benchChild, error) {
+func startChild(ctx context.Context, data, database, redis string) (*benchChild, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -51,8 +51,15 @@ func startChild(ctx context.Context, data string) (*benchChild, error) {
 		}
 		c.own = true
 	}
-	c.cmd = exec.CommandContext(ctx, self, "serve", "--listen", listen, "--data", filepath.Join(c.data, "data"))
-	c.cmd.Env = append(os.Environ(), "CHUNKSTREAM_API_KEY=")
+	args := []string{"serve", "--listen", listen, "--data", filepath.Join(c.data, "data")}
+	if database != "" {
+		args = append(args, "--database", database)
+	}
+	if redis != "" {
+		args = append(args, "--redis", redis)
+	}
+	c.cmd = exec.CommandContext(ctx, self, args...)
+	c.cmd.Env = append(os.Environ(), "CHUNKSTREAM_API_KEY=", "CHUNKSTREAM_DATABASE=", "DATABASE_URL=", "CHUNKSTREAM_REDIS=", "REDIS_URL=")
 	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
 	c.cmd.WaitDelay = time.Second
 	c.started = time.Now()

@@ -33,6 +33,9 @@ func (e *exitError) Unwrap() error { return e.cause }
 
 type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the service: HTTP API, live events and workers in one process."`
+	Worker  workerCmd  `cmd:"" help:"Work on operations that other processes take in."`
+	Demo    demoCmd    `cmd:"" help:"Show it: Redis and a worker are killed in the middle, and nothing is lost."`
+	Doctor  doctorCmd  `cmd:"" help:"Look at everything the service would stand on, and say what to mend."`
 	Bench   BenchCmd   `cmd:"" help:"Measure it on this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

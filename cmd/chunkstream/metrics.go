@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"chunkstream/live"
 	"chunkstream/store"
@@ -74,4 +75,11 @@ func (c *statsCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range stats {
 		ch <- prometheus.MustNewConstMetric(s.desc, s.kind, s.value(db, hub, work))
 	}
+}
+
+func metrics(db *store.Store, hub *live.Hub, work *worker.Worker) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&statsCollector{db: db, hub: hub, work: work})
+	return r
 }

@@ -57,7 +57,6 @@ func freeAddress(t testing.TB) string {
 type server struct {
 	t       testing.TB
 	address string
-	data    string
 	cmd     *exec.Cmd
 	output  *lockedBuffer
 	exited  chan struct{}
@@ -81,15 +80,21 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// startServer starts the program and does not wait for it. env are NAME=value pairs, args more flags of serve.
+// startServer starts serve on a data folder and does not wait for it. env are NAME=value pairs, args more flags.
 func startServer(t testing.TB, address, data string, env []string, args ...string) *server {
+	t.Helper()
+	return startProcess(t, "serve", address, env, append([]string{"--data", data}, args...)...)
+}
+
+// startProcess starts one command of the program.
+func startProcess(t testing.TB, command, address string, env []string, args ...string) *server {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, address: address, data: data, output: &lockedBuffer{}, exited: make(chan struct{}), began: time.Now()}
-	s.cmd = exec.Command(self, append([]string{"serve", "--listen", address, "--data", data}, args...)...)
+	s := &server{t: t, address: address, output: &lockedBuffer{}, exited: make(chan struct{}), began: time.Now()}
+	s.cmd = exec.Command(self, append([]string{command, "--listen", address}, args...)...)
 	s.cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	if err := s.cmd.Start(); err != nil {

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"chunkstream/api"
+	"chunkstream/dispatch"
+	"chunkstream/event"
+	"chunkstream/live"
+	"chunkstream/redisconn"
+	"chunkstream/store"
+	"chunkstream/worker"
+)
+
+// backing is what every process of the service stands on.
+type backing struct {
+	Data        string        `default:"chunkstream-data" type:"path" help:"Folder for the SQLite database; made when missing."`
+	Database    string        `env:"CHUNKSTREAM_DATABASE,DATABASE_URL" placeholder:"URL" help:"Postgres instead of SQLite: postgres://user@host/name."`
+	Redis       string        `env:"CHUNKSTREAM_REDIS,REDIS_URL" placeholder:"URL" help:"Redis for wake-ups and live events between processes; it may be away at any time."`
+	Workers     int           `default:"-1" help:"Large documents worked on at once; small ones have 32 slots for each. 0 serves without working; default: one per core."`
+	Lease       time.Duration `default:"5s" help:"How long a worker that has died keeps an operation from the others."`
+	PoisonAfter int           `default:"2" help:"Crashes in a row without progress that end an operation as failed."`
+	LogFormat   string        `enum:"auto,text,json" default:"auto" help:"Log as text or json; auto: text on a terminal, json otherwise."`
+}
+
+func (b *backing) check() error {
+	if b.Workers < 0 {
+		b.Workers = runtime.GOMAXPROCS(0)
+	}
+	if b.Lease < 100*time.Millisecond || b.Lease > time.Hour {
+		return &exitError{exitUsage, fmt.Errorf("--lease %v is outside 100ms to 1h", b.Lease), "--lease 5s"}
+	}
+	if b.PoisonAfter < 1 {
+		return &exitError{exitUsage, fmt.Errorf("--poison-after %d is less than 1", b.PoisonAfter), "--poison-after 2"}
+	}
+	return nil
+}
+
+func (b *backing) logger() *slog.Logger {
+	terminal := false
+	if st, err := os.Stderr.Stat(); err == nil {
+		terminal = st.Mode()&os.ModeCharDevice != 0
+	}
+	if b.LogFormat == "text" || b.LogFormat == "auto" && terminal {
+		return slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+}
+
+// storeConfig says where the database is, making the data folder when it is SQLite's.
+func (b *backing) storeConfig() (store.Config, error) {
+	cfg := store.Config{PoisonAfter: b.PoisonAfter}
+	if b.Database != "" {
+		cfg.DatabaseURL = b.Database
+		return cfg, nil
+	}
+	if err := os.MkdirAll(b.Data, 0o700); err != nil {
+		return cfg, &exitError{exitUsage, fmt.Errorf("data folder: %w", err), "--data with a folder you may write to"}
+	}
+	cfg.Path = filepath.Join(b.Data, "chunkstream.db")
+	return cfg, nil
+}
+
+// standsOn says in words what the process stands on, without any password.
+func (b *backing) standsOn() string {
+	words := "SQLite in " + b.Data
+	if b.Database != "" {
+		words = "Postgres"
+		if u, err := url.Parse(b.Database); err == nil {
+			words += " at " + u.Host + u.Path
+		}
+	}
+	if b.Redis == "" {
+		return words + ", no Redis"
+	}
+	if u, err := url.Parse(b.Redis); err == nil && u.Host != "" {
+		return words + ", Redis at " + u.Host
+	}
+	return words + ", Redis"
+}
+
+// waker is how wake-ups travel: within the process, or over Redis.
+type waker interface {
+	Wake(lane, operationID string)
+	Woken(lane string) <-chan struct{}
+}
+
+// service is a process without its HTTP side: store, Redis roles, wake-ups, hub and worker.
+type service struct {
+	log      *slog.Logger
+	workers  int
+	db       *store.Store
+	conns    *redisconn.Conns // nil without Redis
+	redis    *dispatch.Redis  // nil without Redis
+	wake     waker
+	bus      live.Bus
+	hub      *live.Hub
+	work     *worker.Worker
+	registry *prometheus.Registry
+	stopping atomic.Bool
+
+	endWork, endHub  context.CancelFunc
+	working, hubbing errgroup.Group
+}
+
+// How long each step of the stop may take. Together they stay below the 10 s that supervisors give.
+const (
+	drainWork     = 5 * time.Second
+	drainStreams  = 2 * time.Second
+	drainRequests = 2 * time.Second
+)
+
+// smallSlots is how many small operations are in flight for each large one. They wait for commits nearly all their
+// time, and the more of them wait together, the more share one.
+const smallSlots = 32
+
+// open makes everything and starts nothing but what connects to the database and to Redis.
+func (b *backing) open(ctx context.Context) (s *service, err error) {
+	s = &service{log: b.logger(), workers: b.Workers}
+	cfg, err := b.storeConfig()
+	if err != nil {
+		return nil, err
+	}
+	if s.db, err = store.Open(ctx, cfg); err != nil {
+		hint := "--data with a folder you may write to"
+		if b.Database != "" {
+			hint = "check that Postgres is up and that the URL's user may log in and create tables"
+		}
+		return nil, &exitError{exitNoReach, err, hint}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	memory := &dispatch.Memory{}
+	s.wake, s.bus = memory, live.NewMemory(busDepth)
+	source := source(s.db)
+	if b.Redis != "" {
+		if s.conns, err = redisconn.Open(ctx, redisconn.Config{URL: redisconn.Secret(b.Redis), Logger: s.log}); err != nil {
+			return nil, &exitError{exitUsage, err, "--redis redis://127.0.0.1:6379/0"}
+		}
+		if err := s.overRedis(source); err != nil {
+			return nil, err
+		}
+	}
+	s.hub = live.NewHub(source, live.Config{Bus: s.bus})
+	s.work, err = worker.New(worker.Config{
+		Store: s.db, Publish: s.hub.Publish,
+		Woken: func(l store.Lane) <-chan struct{} { return s.wake.Woken(string(l)) },
+		Name:  workerName(), LargeSlots: b.Workers, SmallSlots: smallSlots * b.Workers, Lease: b.Lease,
+		Poll: min(time.Second, b.Lease/2), Drain: drainWork, Log: s.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.registry = metrics(s.db, s.hub, s.work)
+	if s.conns != nil {
+		s.registry.MustRegister(rolesCollector{s.conns})
+	}
+	return s, nil
+}
+
+// busDepth is how many events may wait for delivery in the process.
+const busDepth = 4096
+
+func (s *service) wakeLane(l store.Lane, operationID string) { s.wake.Wake(string(l), operationID) }
+
+// start runs hub, wake-ups and worker; ctx lends its values and not its end: stopWork, stopStreams and stopHub are
+// their ends, in that order.
+func (s *service) start(ctx context.Context) {
+	base := context.WithoutCancel(ctx)
+	var hubCtx, workCtx context.Context
+	hubCtx, s.endHub = context.WithCancel(base)
+	s.hubbing.Go(func() error { return s.hub.Run(hubCtx) })
+	workCtx, s.endWork = context.WithCancel(base)
+	if s.workers > 0 {
+		s.working.Go(func() error { return s.work.Run(workCtx) })
+	}
+	if s.redis != nil {
+		// Its senders are the API as well, so it ends with the hub.
+		s.hubbing.Go(func() error { return s.redis.Run(hubCtx) })
+	}
+}
+
+func (s *service) stopWork() error {
+	s.stopping.Store(true)
+	s.endWork()
+	return s.working.Wait()
+}
+
+func (s *service) stopStreams(ctx context.Context) error {
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainStreams)
+	defer cancel()
+	return s.hub.Stop(limit)
+}
+
+func (s *service) stopHub() error {
+	s.endHub()
+	return s.hubbing.Wait()
+}
+
+// close lets go of Redis and the database.
+func (s *service) close() error {
+	var err error
+	if s.conns != nil {
+		err = s.conns.Close()
+	}
+	return errors.Join(err, s.db.Close())
+}
+
+// ready is the answer of /readyz.
+func (s *service) ready(ctx context.Context) api.Readiness {
+	if s.stopping.Load() {
+		return api.Readiness{Reasons: []string{"stopping: work is being handed over"}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := s.db.Ping(ctx); err != nil {
+		return api.Readiness{Reasons: []string{"the database does not answer"}}
+	}
+	r := api.Readiness{OK: true}
+	if degraded, why := s.bus.Degraded(); degraded {
+		r.Degraded, r.Reasons = true, []string{"Redis: " + why + "; events and wake-ups of other processes come by polling SQL"}
+	}
+	return r
+}
+
+func workerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// source lets the hub read the truth without seeing the store.
+func source(db *store.Store) live.Source {
+	heads := func(hs []store.Head) map[string]int64 {
+		m := make(map[string]int64, len(hs))
+		for _, h := range hs {
+			m[h.OperationID] = h.Seq
+		}
+		return m
+	}
+	return live.Source{
+		Events: db.Events,
+		Snapshot: func(ctx context.Context, owner, id string) (event.Event, error) {
+			op, err := db.Operation(ctx, owner, id)
+			if err != nil {
+				return event.Event{}, err
+			}
+			return op.Snapshot(event.Snapshot, time.Now()), nil
+		},
+		Active: func(ctx context.Context, owner string) ([]event.Event, error) {
+			ops, err := db.Active(ctx, owner)
+			evs := make([]event.Event, len(ops))
+			for i, op := range ops {
+				evs[i] = op.Snapshot(event.Snapshot, time.Now())
+			}
+			return evs, err
+		},
+		Heads: func(ctx context.Context, ids []string) (map[string]int64, error) {
+			hs, err := db.Heads(ctx, ids)
+			return heads(hs), err
+		},
+		OwnerHeads: func(ctx context.Context, owner string, since time.Time) (map[string]int64, time.Time, error) {
+			hs, now, err := db.OwnerHeads(ctx, owner, since)
+			return heads(hs), now, err
+		},
+	}
+}
