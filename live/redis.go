@@ -184,9 +184,9 @@ func (r *Redis) judge(err error) (hopeless bool) {
 	}
 	r.failures.Add(1)
 	switch class, _ := redisconn.Classify(err); class {
-	case redisconn.ClassWrongType, redisconn.ClassRefused, redisconn.ClassUnknown:
+	case redisconn.ClassWrongType, redisconn.ClassRefused:
 		return true
-	case redisconn.ClassCanceled:
+	case redisconn.ClassUnknown, redisconn.ClassCanceled: // SQL cannot be read, or the bus ends
 	default:
 		why := "redis: events cannot be written: " + string(class)
 		r.failing.Store(&why)
