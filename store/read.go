@@ -271,6 +271,9 @@ func (s *Store) DocumentText(ctx context.Context, owner, id string, w io.Writer)
 	return nil
 }
 
+// partsPerRead bounds how much one query gives, and so how long it takes.
+const partsPerRead = 16
+
 // text reads bytes [from, to) of a document's text.
 func (s *Store) text(ctx context.Context, document, from, to int64) (string, error) {
 	if from >= to {
@@ -280,13 +283,11 @@ func (s *Store) text(ctx context.Context, document, from, to int64) (string, err
 	b.Grow(int(to - from))
 	// The parts are found by arithmetic; the one after the last is needed when the rune that straddles the multiple of
 	// PartBytes put the boundary before it.
-	for part := from / PartBytes; from < to; part++ {
-		var start int64
-		var body sql.RawBytes
-		seen := false
-		err := s.read(ctx, `SELECT start_byte, body FROM document_parts WHERE key = $1`, document*partsPerDocument+part).
+	for part, last := from/PartBytes, (to-1)/PartBytes; from < to; {
+		first, start, body := part, int64(0), sql.RawBytes(nil)
+		err := s.read(ctx, `SELECT start_byte, body FROM document_parts WHERE key BETWEEN $1 AND $2 ORDER BY key`,
+			document*partsPerDocument+first, document*partsPerDocument+max(first, min(last, first+partsPerRead-1))).
 			each(func(scan scan) error {
-				seen = true
 				if err := scan(&start, &body); err != nil {
 					return err
 				}
@@ -299,12 +300,13 @@ func (s *Store) text(ctx context.Context, document, from, to int64) (string, err
 					b.Write(body[from-start : upTo-start])
 					from = upTo
 				}
+				part++
 				return nil
 			})
 		if err != nil {
 			return "", err
 		}
-		if !seen {
+		if part == first {
 			return "", errors.New("the text ends before the span")
 		}
 	}

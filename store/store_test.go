@@ -1196,36 +1196,39 @@ func BenchmarkStage5MB(b *testing.B) {
 func benchmarkStage5MB(b *testing.B, s *store.Store) {
 	body := strings.Repeat("some words of a text. ", 5<<20/22)
 	b.SetBytes(int64(len(body)))
-	i := 0
-	for b.Loop() {
-		i++
-		st, err := s.Stage(context.Background(), owner, strings.NewReader(fmt.Sprint(i, body)), 64<<20)
-		if err != nil {
+	for i := 0; b.Loop(); i++ {
+		whole(b, s, fmt.Sprint(i, body))
+	}
+}
+
+// whole takes a large text from its arrival to its last chunk.
+func whole(b *testing.B, s *store.Store, body string) {
+	st, err := s.Stage(context.Background(), owner, strings.NewReader(body), 64<<20)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
+		Settings: []byte("{}"), SplitterVersion: version}); err != nil {
+		b.Fatal(err)
+	}
+	r := claim(b, s, store.Large)
+	text, err := r.Text(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for first := int64(0); ; {
+		cs := cut(first, text, 1000)
+		last := len(cs) <= 1000
+		if !last {
+			cs = cs[:1000]
+		}
+		if _, err := r.Commit(context.Background(), store.Batch{First: first, Chunks: cs, BytesDone: cs[len(cs)-1].EndByte,
+			Last: last}); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
-			Settings: []byte("{}"), SplitterVersion: version}); err != nil {
-			b.Fatal(err)
-		}
-		r := claim(b, s, store.Large)
-		text, err := r.Text(context.Background())
-		if err != nil {
-			b.Fatal(err)
-		}
-		for first := int64(0); ; {
-			cs := cut(first, text, 1000)
-			last := len(cs) <= 1000
-			if !last {
-				cs = cs[:1000]
-			}
-			if _, err := r.Commit(context.Background(), store.Batch{First: first, Chunks: cs, BytesDone: cs[len(cs)-1].EndByte,
-				Last: last}); err != nil {
-				b.Fatal(err)
-			}
-			first += int64(len(cs))
-			if last {
-				break
-			}
+		first += int64(len(cs))
+		if last {
+			break
 		}
 	}
 }
