@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,76 @@ func TestCommands(t *testing.T) {
 	st := c.Stats()
 	if !st.Up || st.Open < 1 || st.Open > DefaultConnections || st.Calls < 20 || st.Errors[ClassWrongType] != 1 {
 		t.Errorf("Stats: got %+v", st)
+	}
+}
+
+// TestCommandsNeverBlock: no method of Commands reaches a command that Redis calls blocking. The list is there so that a
+// new method is looked at.
+func TestCommandsNeverBlock(t *testing.T) {
+	s := redis(t)
+	c := open(t, Config{URL: s.url()}).Commands
+	up(t, c)
+	s.do("CONFIG", "RESETSTAT")
+	ctx, script := t.Context(), NewScript("-- KEYS none\n-- ARGV none\n-- returns 1\nreturn 1")
+	each := map[string]func() error{
+		"Close": nil, "Stats": nil, "BigStats": nil, // no command
+		"Del":     func() error { _, err := c.Del(ctx, "k"); return err },
+		"Exists":  func() error { _, err := c.Exists(ctx, "k"); return err },
+		"Expire":  func() error { _, err := c.Expire(ctx, "k", 1); return err },
+		"Get":     func() error { _, _, err := c.Get(ctx, "k"); return err },
+		"GetBig":  func() error { _, _, err := c.GetBig(ctx, "k"); return err },
+		"HGetAll": func() error { _, err := c.HGetAll(ctx, "k"); return err },
+		"HSet":    func() error { _, err := c.HSet(ctx, "h", map[string]string{"a": "b"}, time.Hour); return err },
+		"Incr":    func() error { _, err := c.Incr(ctx, "n"); return err },
+		"Info":    func() error { _, err := c.Info(ctx, "server"); return err },
+		"Ping":    func() error { _, err := c.Ping(ctx); return err },
+		"Publish": func() error { _, err := c.Publish(ctx, "k", "m"); return err },
+		"Run":     func() error { _, err := c.Run(ctx, script, nil); return err },
+		"Set":     func() error { _, err := c.Set(ctx, "s", "v", 0); return err },
+		"SetNX":   func() error { _, err := c.SetNX(ctx, "s", "v", 0); return err },
+		"TTL":     func() error { _, _, err := c.TTL(ctx, "k"); return err },
+		"Time":    func() error { _, err := c.Time(ctx); return err },
+		"Transaction": func() error {
+			_, err := c.Transaction(ctx, []string{"t"}, func(ctx context.Context, tx *Tx) error {
+				_, _, err := tx.Get(ctx, "t")
+				_, err2 := tx.HGetAll(ctx, "h")
+				_, err3 := tx.Exists(ctx, "t")
+				tx.Set("t", "v", 0)
+				tx.Del("t")
+				tx.Incr("t")
+				tx.Expire("t", time.Hour)
+				tx.HSet("h", map[string]string{"a": "b"}, time.Hour)
+				tx.Publish("k", "m")
+				return errors.Join(err, err2, err3)
+			})
+			return err
+		},
+		"XAdd":   func() error { _, err := c.XAdd(ctx, "x", "", 5, map[string]string{"a": "b"}); return err },
+		"XLen":   func() error { _, err := c.XLen(ctx, "x"); return err },
+		"XRange": func() error { _, err := c.XRange(ctx, "x", "-", "+", 5); return err },
+	}
+	for m := range reflect.TypeFor[*Commands]().Methods() {
+		if f, ok := each[m.Name]; !ok {
+			t.Errorf("Commands.%s is not in the list", m.Name)
+		} else if f != nil {
+			if err := f(); err != nil {
+				t.Errorf("%s: %v", m.Name, err)
+			}
+		}
+	}
+	n := 0
+	for _, line := range splitLines(s.do("INFO", "commandstats")) {
+		name, found := strings.CutPrefix(line, "cmdstat_")
+		if name, _, _ = strings.Cut(name, ":"); !found || strings.Contains(name, "|") {
+			continue
+		}
+		n++
+		if flags := s.do("COMMAND", "INFO", name); strings.Contains(flags, "blocking") && !strings.Contains(flags, "nonblocking") {
+			t.Errorf("Commands reaches %s, which blocks", name)
+		}
+	}
+	if n < 20 {
+		t.Errorf("%d commands looked at", n)
 	}
 }
 

@@ -69,6 +69,7 @@ func faulty(t *testing.T) (*server, *proxy, *Conns) {
 }
 
 func TestSwallowedReplies(t *testing.T) {
+	t.Parallel()
 	s, p, conns := faulty(t)
 	c := conns.Commands
 	p.set(swallow)
@@ -89,6 +90,7 @@ func TestSwallowedReplies(t *testing.T) {
 }
 
 func TestExecutedThenDropped(t *testing.T) {
+	t.Parallel()
 	s, p, conns := faulty(t)
 	c := conns.Commands
 	p.set(cut)
@@ -133,6 +135,7 @@ func transact(t *testing.T, c *Commands) ([]Reply, bool, error) {
 }
 
 func TestSilent(t *testing.T) {
+	t.Parallel()
 	_, p, conns := faulty(t)
 	h := running(t, conns.Feed)
 	eventually(t, 5*time.Second, "the Feed listens", h.has(1))
@@ -156,6 +159,7 @@ func TestSilent(t *testing.T) {
 }
 
 func TestSlow(t *testing.T) {
+	t.Parallel()
 	_, p, conns := faulty(t)
 	p.set(slow)
 	var wg sync.WaitGroup
@@ -174,6 +178,7 @@ func TestSlow(t *testing.T) {
 }
 
 func TestPaused(t *testing.T) {
+	t.Parallel()
 	s, _, conns := faulty(t)
 	s.signal(syscall.SIGSTOP)
 	_, err := conns.Commands.Incr(t.Context(), "n")
@@ -186,6 +191,7 @@ func TestPaused(t *testing.T) {
 }
 
 func TestDownAtStartThenRestartedEmpty(t *testing.T) {
+	t.Parallel()
 	s := &server{t: t, port: freePort(t)}
 	t.Cleanup(s.kill)
 	logger, lines := logged()
@@ -227,6 +233,7 @@ func TestDownAtStartThenRestartedEmpty(t *testing.T) {
 }
 
 func TestFull(t *testing.T) {
+	t.Parallel()
 	s, _, conns := faulty(t)
 	c := conns.Commands
 	must[bool](t)(c.Set(t.Context(), "k", "v", 0))
@@ -249,6 +256,7 @@ func TestFull(t *testing.T) {
 }
 
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	s, _, conns := faulty(t)
 	c := conns.Commands
 	must[bool](t)(c.Set(t.Context(), "k", "v", 0))
@@ -264,7 +272,21 @@ func TestReadOnly(t *testing.T) {
 	recovers(t, conns)
 }
 
+// TestDemoted: the address leads to another master from now on, but the old one, now a replica, keeps its connections.
+func TestDemoted(t *testing.T) {
+	t.Parallel()
+	s, p, conns := faulty(t)
+	other := redis(t)
+	p.target.Store(other.address())
+	s.do("REPLICAOF", "127.0.0.1", other.port)
+	recovers(t, conns)
+	if other.do("GET", "recovers") == "" {
+		t.Error("the write did not reach the new master")
+	}
+}
+
 func TestLoading(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := redis(t, "--dir", dir)
 	s.do("DEBUG", "POPULATE", "3000", "key", "2000")
@@ -301,6 +323,7 @@ func TestLoading(t *testing.T) {
 }
 
 func TestOverTheClientLimit(t *testing.T) {
+	t.Parallel()
 	s := redis(t, "--maxclients", "4")
 	var hogs []net.Conn
 	hog := func() error {
@@ -344,12 +367,13 @@ func TestOverTheClientLimit(t *testing.T) {
 }
 
 func TestPasswordRotated(t *testing.T) {
+	t.Parallel()
 	s := redis(t, "--requirepass", "old-secret")
 	s.more = []string{"-a", "old-secret", "--no-auth-warning"}
 	logger, lines := logged()
 	var password atomic.Value
 	password.Store(Secret("old-secret"))
-	conns := open(t, Config{URL: s.url(), Logger: logger,
+	conns := open(t, Config{URL: s.url(), Logger: logger, Connections: 1,
 		Credentials: func(context.Context) (string, Secret, error) { return "", password.Load().(Secret), nil }})
 	recovers(t, conns)
 	s.do("CONFIG", "SET", "requirepass", "new-secret")
@@ -375,6 +399,7 @@ func TestPasswordRotated(t *testing.T) {
 }
 
 func TestMissingRights(t *testing.T) {
+	t.Parallel()
 	s := redis(t)
 	s.do("ACL", "SETUSER", "app", "on", ">pw", "~*", "&news", "+@all", "-incr", "-ping")
 	conns := open(t, Config{URL: Secret("redis://app:pw@" + s.address())})

@@ -27,7 +27,7 @@ const (
 // from the middle.
 type proxy struct {
 	listener net.Listener
-	target   string
+	target   atomic.Value // an address
 	mode     atomic.Int32
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
@@ -40,7 +40,8 @@ func through(t testing.TB, target string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{listener: l, target: target, conns: map[net.Conn]bool{}}
+	p := &proxy{listener: l, conns: map[net.Conn]bool{}}
+	p.target.Store(target)
 	p.work.Go(p.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -88,7 +89,7 @@ func (p *proxy) carry(in net.Conn) {
 		p.mu.Unlock()
 		_ = in.Close()
 	}()
-	out, err := net.Dial("tcp", p.target)
+	out, err := net.Dial("tcp", p.target.Load().(string))
 	if err != nil {
 		return
 	}

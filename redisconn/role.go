@@ -28,6 +28,8 @@ type role struct {
 
 	work   sync.WaitGroup // goroutines of this role; Add under mu with closed false, or by one of them
 	kick   chan struct{}  // the breaker has opened
+	stale  chan struct{}  // the connections lead to what is not the master any more
+	moved  atomic.Int64   // when stale was last said, Unix nanoseconds
 	mu     sync.Mutex
 	closed bool
 	done   chan struct{} // closed when Close has finished
@@ -44,7 +46,8 @@ type line struct {
 }
 
 func newRole(ctx context.Context, s *settings, name string, sh shape) *role {
-	r := &role{settings: s, name: name, shape: sh, kick: make(chan struct{}, 1), done: make(chan struct{}),
+	r := &role{settings: s, name: name, shape: sh, kick: make(chan struct{}, 1),
+		stale: make(chan struct{}, 1), done: make(chan struct{}),
 		logged: map[Class]*line{}}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.meter.errors = map[Class]int64{}
@@ -146,6 +149,13 @@ func (r *role) probing(idle bool, ping func(context.Context, rueidis.Client) err
 			return
 		case <-r.kick:
 			r.distrust()
+		case <-r.stale:
+			r.mu.Lock()
+			l := r.link
+			r.mu.Unlock()
+			if l != nil {
+				_ = r.renew(l)
+			}
 		case <-timer.C:
 			now := time.Now()
 			if r.openly.Load() || r.unlinked() || idle && now.Sub(time.Unix(0, r.answer.Load())) > time.Second {
@@ -228,6 +238,15 @@ func (r *role) finish(ctx context.Context, command string, f fault, safe bool, s
 		r.bad(now, f, false)
 	} else if f.redis {
 		r.good(now)
+	}
+	// A master that became a replica keeps its connections; a new one may find the new master, through Sentinel, DNS or
+	// a proxy. Cluster says MOVED instead.
+	if last := r.moved.Load(); code(f) == "READONLY" && r.kind != cluster && now.UnixNano()-last > int64(BreakerWindow) &&
+		r.moved.CompareAndSwap(last, now.UnixNano()) {
+		select {
+		case r.stale <- struct{}{}:
+		default:
+		}
 	}
 	r.meter.failed(f.class)
 	r.log(ctx, command, f, now.Sub(start), attempt)
