@@ -29,6 +29,7 @@ var street = []room{
 	{"event", "the event type and its JSON: nothing else", "", "time"},
 	{"chunk", "text in, spans out", "", ""},
 	{"chunk/chunktest", "the contract that every strategy passes", "chunk", "time"},
+	{"token", "how big a string is to a model", "", "embed"},
 	{"extract", "file formats → text", "", ""},
 	{"redisconn", "the three Redis client roles; the only expert on the driver", "",
 		"context log/slog math/rand/v2 net time" + rueidis},
