@@ -18,7 +18,8 @@ type Blocking struct {
 	bound bound
 }
 
-// grace is what a call may take beyond the time that it waits in Redis.
+// grace is what a call may take beyond the time that it waits in Redis, connecting included. One call without an answer
+// after that opens the breaker: there may be only one every MaxBlock.
 const grace = 500 * time.Millisecond
 
 func newBlocking(ctx context.Context, s *settings) *Blocking {
@@ -59,16 +60,17 @@ func (b *Blocking) do(ctx context.Context, q query, wait time.Duration) (rueidis
 		return rueidis.RedisMessage{}, b.role.finish(ctx, q.name, *refused, true, start, 1)
 	}
 	defer b.bound.release()
-	return b.role.do(ctx, q, wait+grace+b.role.DialTimeout)
+	return b.role.do(ctx, q, wait+grace)
 }
 
 // wait keeps a wait within 1 ms and MaxBlock: Redis takes 0 for ever.
 func wait(d time.Duration) time.Duration { return min(max(d, time.Millisecond), MaxBlock) }
 
-// XReadGroup takes up to count new entries of stream for a consumer of group, waiting up to block (at most MaxBlock) for
-// the first. Taken entries count as handled (NOACK): they are gone when this process dies, or when the call fails with
+// XReadGroup takes up to count new entries of stream for a consumer of group, waiting up to block (at most MaxBlock)
+// for the first. Taken entries count as handled (NOACK): they are gone when this process dies, or when the call fails with
 // an error that is not SafeToRepeat. No entries and no error means that none came. ClassNoGroup: see CreateGroup.
-func (b *Blocking) XReadGroup(ctx context.Context, group, consumer, stream string, count int, block time.Duration) ([]Entry, error) {
+func (b *Blocking) XReadGroup(ctx context.Context, group, consumer, stream string, count int, block time.Duration) (
+	[]Entry, error) {
 	block = wait(block)
 	return b.entries(ctx, stream, query{name: "XREADGROUP", keys: []string{stream}, after: []string{">"},
 		before: []string{"GROUP", group, consumer, "COUNT", strconv.Itoa(max(count, 1)), "BLOCK", milliseconds(block),
@@ -92,7 +94,8 @@ func (b *Blocking) entries(ctx context.Context, stream string, q query, block ti
 }
 
 // BLPop takes the first element of the first of keys that has one, waiting up to block; found is false when none came.
-func (b *Blocking) BLPop(ctx context.Context, block time.Duration, keys ...string) (key, value string, found bool, err error) {
+func (b *Blocking) BLPop(ctx context.Context, block time.Duration, keys ...string) (
+	key, value string, found bool, err error) {
 	block = wait(block)
 	q := query{name: "BLPOP", keys: keys, after: []string{strconv.FormatFloat(block.Seconds(), 'f', 3, 64)}}
 	m, err := b.do(ctx, q, block)
@@ -120,7 +123,8 @@ return 1`
 // CreateGroup makes the consumer group of stream, and the stream when there is none, with ttl (at least a millisecond)
 // in the same step. The group begins after the id start: "0" is with what the stream holds, "$" is with what comes. It
 // reports whether it made the group: false when there was one.
-func (b *Blocking) CreateGroup(ctx context.Context, stream, group, start string, ttl time.Duration) (created bool, err error) {
+func (b *Blocking) CreateGroup(ctx context.Context, stream, group, start string, ttl time.Duration) (
+	created bool, err error) {
 	q := query{name: "EVAL", before: []string{createGroup, "1"}, keys: []string{stream},
 		after: []string{group, start, milliseconds(ttl)}, safe: true}
 	m, err := b.do(ctx, q, 0)

@@ -136,7 +136,7 @@ func (r *role) once(within, caller context.Context, q query) (m rueidis.RedisMes
 	defer r.meter.inUse.Add(-1)
 	defer func() {
 		if p := recover(); p != nil { // the builder's way to say that keys are of different nodes
-			f = fault{class: ClassMoved, err: errors.New("the keys are of different Cluster slots: give them one {tag}")}
+			f = twoSlots()
 		}
 	}()
 	m, err := l.client.Do(within, q.build(l.client.B())).ToMessage()
@@ -145,6 +145,10 @@ func (r *role) once(within, caller context.Context, q query) (m rueidis.RedisMes
 		return m, f
 	}
 	return m, read(caller, err)
+}
+
+func twoSlots() fault {
+	return fault{class: ClassMoved, err: errors.New("the keys are of different Cluster slots: give them one {tag}")}
 }
 
 func isNil(m rueidis.RedisMessage) bool { return m.IsNil() }
@@ -253,8 +257,8 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return n
 `)
 
-// HSet writes fields into the hash under key and gives it ttl (at least a millisecond) in the same step, so that no hash
-// is left without one. It gives the number of fields that are new; no fields is no call.
+// HSet writes fields into the hash under key and gives it ttl (at least a millisecond) in the same step, so that no
+// hash is left without one. It gives the number of fields that are new; no fields is no call.
 func (c *Commands) HSet(ctx context.Context, key string, fields map[string]string, ttl time.Duration) (int64, error) {
 	if len(fields) == 0 {
 		return 0, nil

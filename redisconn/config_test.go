@@ -34,8 +34,9 @@ func TestAddresses(t *testing.T) {
 		"unix:///run/redis.sock":            {addresses: "/run/redis.sock"},
 		"unix://u:pw@/run/redis.sock?db=2":  {addresses: "/run/redis.sock", user: "u", password: "pw", db: 2},
 		"redis+sentinel://a,b:1,[::1]/main": {kind: sentinel, addresses: "a:26379 b:1 [::1]:26379", master: "main"},
-		"rediss+sentinel://u:pw@a/main/2":   {kind: sentinel, addresses: "a:26379", user: "u", password: "pw", master: "main", db: 2, tls: true},
-		"redis+cluster://a:1,b":             {kind: cluster, addresses: "a:1 b:6379"},
+		"rediss+sentinel://u:pw@a/main/2": {kind: sentinel, addresses: "a:26379", user: "u", password: "pw", master: "main",
+			db: 2, tls: true},
+		"redis+cluster://a:1,b": {kind: cluster, addresses: "a:1 b:6379"},
 	} {
 		s, err := Config{URL: Secret(url)}.settings()
 		if strings.Contains(want.addresses, "?") {

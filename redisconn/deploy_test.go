@@ -50,7 +50,8 @@ func TestTLS(t *testing.T) {
 	s := redis(t)
 	port := freePort(t)
 	s.kill()
-	s.args = []string{"--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"}
+	s.args = []string{"--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
+		"--tls-auth-clients", "no"}
 	s.start()
 	conns := open(t, Config{URL: Secret("rediss://localhost:" + port), TLS: &tls.Config{RootCAs: pool}})
 	works(t, conns)
@@ -116,8 +117,9 @@ func TestSentinelFailover(t *testing.T) {
 		}
 		return nil
 	})
-	conns := open(t, Config{URL: Secret("redis+sentinel://" + freePortAddress(t) + "," + strings.Join(hosts, ",") + "/main")})
-	works(t, conns) // the first of the sentinels named is away
+	hosts = append([]string{net.JoinHostPort("127.0.0.1", freePort(t))}, hosts...) // one that is away
+	conns := open(t, Config{URL: Secret("redis+sentinel://" + strings.Join(hosts, ",") + "/main")})
+	works(t, conns)
 	gaps := conns.Feed.State().Gaps
 	master.kill()
 	sentinels[0].kill()
@@ -148,8 +150,6 @@ func TestSentinelFailover(t *testing.T) {
 	}
 }
 
-func freePortAddress(t *testing.T) string { return net.JoinHostPort("127.0.0.1", freePort(t)) }
-
 // TestCluster: three nodes; keys land on all of them, a script and a transaction on one slot work, keys of two slots are
 // refused, and losing a node is unavailable and not a wrong answer.
 func TestCluster(t *testing.T) {
@@ -157,7 +157,8 @@ func TestCluster(t *testing.T) {
 	var nodes []*server
 	var hosts []string
 	for range 3 {
-		s := &server{t: t, port: freePort(t), args: []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000"}}
+		s := &server{t: t, port: freePort(t)}
+		s.args = []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000"}
 		for s.port > "55000" || len(s.port) < 5 { // the nodes speak to each other on a port 10000 above
 			s.port = freePort(t)
 		}

@@ -96,7 +96,8 @@ func TestExecutedThenDropped(t *testing.T) {
 	p.set(cut)
 	_, err := c.Incr(t.Context(), "once")
 	wants(t, "a write whose reply was cut off", err, ClassUnavailable, false)
-	_, err = c.Run(t.Context(), NewScript("-- KEYS[1] k\n-- ARGV none\n-- returns 1\n-- repeat safe\nreturn 1"), []string{"k"})
+	script := NewScript("-- KEYS[1] k\n-- ARGV none\n-- returns 1\n-- repeat safe\nreturn 1")
+	_, err = c.Run(t.Context(), script, []string{"k"})
 	if _, safe := Classify(err); err == nil || !safe {
 		t.Errorf("a script that may be repeated: got %v, want an error that says so", err)
 	}

@@ -51,8 +51,9 @@ type FeedHandler struct {
 const feedBatch = 500
 
 func newFeed(ctx context.Context, s *settings) *Feed {
-	return &Feed{wanted: map[string]int{}, turn: make(chan struct{}, 1), role: newRole(ctx, s, "feed", shape{name: s.ClientName + "-feed",
-		timeout: s.DialTimeout, silence: 2 * time.Second, buffer: 64 << 10, share: 1, pool: 1, oneNode: true})}
+	return &Feed{wanted: map[string]int{}, turn: make(chan struct{}, 1), role: newRole(ctx, s, "feed",
+		shape{name: s.ClientName + "-feed", timeout: s.DialTimeout, silence: 2 * time.Second, buffer: 64 << 10,
+			share: 1, pool: 1, oneNode: true})}
 }
 
 // Close ends Run, ends the connection and returns. Closing again does nothing. The error is always nil.

@@ -26,7 +26,8 @@ func TestGuards(t *testing.T) {
 		value any
 		got   string // "" means accepted
 	}
-	common := []row{{nil, "nil"}, {"redis://localhost", "string"}, {conns, "*redisconn.Conns"}, {Config{}, "redisconn.Config"}}
+	common := []row{{nil, "nil"}, {"redis://localhost", "string"}, {conns, "*redisconn.Conns"},
+		{Config{}, "redisconn.Config"}}
 	table := map[string][]row{
 		"*redisconn.Commands": append(common, row{conns.Commands, ""},
 			row{(*Commands)(nil), "a nil *redisconn.Commands"},

@@ -224,3 +224,30 @@ func BenchmarkSaturation(b *testing.B) {
 	b.ReportMetric(float64(beside.Microseconds())/float64(b.N), "p99-beside-µs")
 	b.ReportMetric(float64(beside)/float64(alone), "ratio")
 }
+
+// BenchmarkCommands is one INCR from as many callers as given, over the shared connections.
+func BenchmarkCommands(b *testing.B) {
+	s := redis(b)
+	c := open(b, Config{URL: s.url()}).Commands
+	up(b, c)
+	for _, callers := range []int{1, 16, 128} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			before := c.Stats()
+			b.SetParallelism((callers + 1) / 2)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := c.Incr(b.Context(), "n"); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			after := c.Stats()
+			for i := range after.Latency {
+				after.Latency[i] -= before.Latency[i]
+			}
+			b.ReportMetric(float64(after.Quantile(0.99).Microseconds()), "p99-within-µs")
+		})
+	}
+}

@@ -174,8 +174,8 @@ func (r *role) unlinked() bool {
 	return r.link == nil
 }
 
-// distrust replaces the link after a failure that was not an answer: what was sent over its connections has no reply, and
-// nothing more must be sent behind it.
+// distrust replaces the link after a failure that was not an answer: what was sent over its connections has no reply,
+// and nothing more must be sent behind it.
 func (r *role) distrust() {
 	r.mu.Lock()
 	l, answered := r.link, r.why.redis
@@ -235,13 +235,14 @@ func (r *role) recovered(now time.Time) {
 func (r *role) finish(ctx context.Context, command string, f fault, safe bool, start time.Time, attempt int) error {
 	now := time.Now()
 	if f.away {
-		r.bad(now, f, false)
+		r.bad(now, f, r.shape.long && f.class == ClassTimeout)
 	} else if f.redis {
 		r.good(now)
 	}
 	// A master that became a replica keeps its connections; a new one may find the new master, through Sentinel, DNS or
 	// a proxy. Cluster says MOVED instead.
-	if last := r.moved.Load(); code(f) == "READONLY" && r.kind != cluster && now.UnixNano()-last > int64(BreakerWindow) &&
+	last := r.moved.Load()
+	if code(f) == "READONLY" && r.kind != cluster && now.UnixNano()-last > int64(BreakerWindow) &&
 		r.moved.CompareAndSwap(last, now.UnixNano()) {
 		select {
 		case r.stale <- struct{}{}:
@@ -250,7 +251,8 @@ func (r *role) finish(ctx context.Context, command string, f fault, safe bool, s
 	}
 	r.meter.failed(f.class)
 	r.log(ctx, command, f, now.Sub(start), attempt)
-	return &Error{Role: r.name, Command: command, Class: f.class, SafeToRepeat: safe || !f.ran, Attempt: attempt, Err: f.err}
+	return &Error{Role: r.name, Command: command, Class: f.class, SafeToRepeat: safe || !f.ran, Attempt: attempt,
+		Err: f.err}
 }
 
 const logEvery = 10 * time.Second

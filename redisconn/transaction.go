@@ -79,12 +79,13 @@ func (t *Tx) Publish(channel, message string) {
 	t.queue = append(t.queue, query{name: "PUBLISH", after: []string{channel, message}})
 }
 
-// Transaction watches the keys watch (at least one; with Cluster, all keys of one slot), calls f, and carries out what f
-// kept in tx, all or nothing: nothing if a watched key changed since. Then it tries again with a new Tx, WatchAttempts
+// Transaction watches the keys watch (at least one; with Cluster, all keys of one slot), calls f, and carries out what
+// f kept in tx, all or nothing: nothing if a watched key changed since. Then it tries again with a new Tx, WatchAttempts
 // times, after which it fails with ClassConflict. f may so run several times; an error of f ends it with that error. It
 // gives one reply for each command kept. All of it ends within four times Config.CommandTimeout, each command within
 // one; it holds one of Config.TransactionConnections meanwhile.
-func (c *Commands) Transaction(ctx context.Context, watch []string, f func(ctx context.Context, tx *Tx) error) ([]Reply, error) {
+func (c *Commands) Transaction(ctx context.Context, watch []string, f func(ctx context.Context, tx *Tx) error) (
+	[]Reply, error) {
 	if _, err := RequireCommands(c); err != nil && (c == nil || c.role == nil) {
 		return nil, err
 	}
@@ -97,18 +98,35 @@ func (c *Commands) Transaction(ctx context.Context, watch []string, f func(ctx c
 	if refused := c.tx.acquire(ctx); refused != nil {
 		return nil, fail(*refused, 1)
 	}
-	defer c.tx.release()
 	l, refused := r.begin()
 	if refused != nil {
+		c.tx.release()
 		return nil, fail(*refused, 1)
 	}
 	defer l.calls.Done()
-	r.meter.inUse.Add(1)
-	defer r.meter.inUse.Add(-1)
 	within, cancel := context.WithTimeout(ctx, 4*r.CommandTimeout)
 	defer cancel()
+	client, giveBack := l.client.Dedicate()
+	broken := false
+	r.meter.inUse.Add(1)
+	defer func() {
+		// Giving a connection back asks Redis to forget what it was used for, and closing one lets it answer first: with
+		// a Redis that is silent neither is done on the caller's time.
+		r.work.Add(1) // the call in flight keeps Close from waiting yet
+		go func() {
+			defer r.work.Done()
+			if broken {
+				client.Close()
+			}
+			giveBack()
+			r.meter.inUse.Add(-1)
+			c.tx.release()
+		}()
+	}()
 	for attempt := 1; ; attempt++ {
-		replies, done, err := c.attempt(within, l, watch, f)
+		t := &Tx{c: c, client: client}
+		replies, done, err := t.attempt(within, watch, f)
+		broken = t.broken
 		if err != nil || done {
 			return replies, err
 		}
@@ -125,23 +143,8 @@ func (c *Commands) Transaction(ctx context.Context, watch []string, f func(ctx c
 	}
 }
 
-func (c *Commands) attempt(ctx context.Context, l *link, watch []string, f func(context.Context, *Tx) error) (replies []Reply, done bool, err error) {
-	t := &Tx{c: c}
-	client, release := l.client.Dedicate()
-	t.client = client
-	defer func() {
-		if !t.broken {
-			release()
-			return
-		}
-		// Closing may wait for a peer that is silent: not on the caller's time.
-		c.role.work.Add(1) // the call in flight keeps Close from waiting yet
-		go func() {
-			defer c.role.work.Done()
-			client.Close()
-			release()
-		}()
-	}()
+func (t *Tx) attempt(ctx context.Context, watch []string, f func(context.Context, *Tx) error) (
+	replies []Reply, done bool, err error) {
 	if _, err := t.now(ctx, query{name: "WATCH", keys: watch, read: true}); err != nil {
 		return nil, false, err
 	}
@@ -230,7 +233,7 @@ func (t *Tx) guarded(do func() fault) (f fault) {
 	defer func() {
 		if p := recover(); p != nil {
 			t.broken = true
-			f = fault{class: ClassMoved, err: errors.New("the keys are of different Cluster slots: give them one {tag}")}
+			f = twoSlots()
 		}
 	}()
 	return do()
