@@ -1012,25 +1012,46 @@ func TestClaimersNeverMeet(t *testing.T) { onEach(t, testClaimersNeverMeet) }
 func testClaimersNeverMeet(t *testing.T, on backend) {
 	s := on.open(t, store.Config{})
 	const n = 500
+	var mu sync.Mutex
+	var ids []string
+	taken, ended := map[string]string{}, 0
 	var fill sync.WaitGroup
 	for g := range 10 {
 		fill.Go(func() {
 			for i := range n / 10 {
 				st, err := s.Stage(context.Background(), owner, strings.NewReader(fmt.Sprint("text ", g, " ", i)), 100)
-				if err == nil {
-					_, err = s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
-						Settings: []byte("{}"), SplitterVersion: version})
+				if err != nil {
+					t.Error(err)
+					continue
 				}
+				c, err := s.Create(context.Background(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r",
+					Settings: []byte("{}"), SplitterVersion: version})
 				if err != nil {
 					t.Error(err)
 				}
+				mu.Lock()
+				ids = append(ids, c.Operation.ID)
+				mu.Unlock()
 			}
 		})
 	}
 	fill.Wait()
-	var mu sync.Mutex
-	taken := map[string]string{}
 	var wg sync.WaitGroup
+	for g := range 3 {
+		wg.Go(func() { // cancels just where the claimers are
+			for i := g; i < n; i += 5 {
+				_, ev, err := s.Cancel(context.Background(), owner, ids[i])
+				if err != nil {
+					t.Errorf("cancel: %v", err)
+				}
+				if ev != nil {
+					mu.Lock()
+					ended++
+					mu.Unlock()
+				}
+			}
+		})
+	}
 	for g := range 16 {
 		worker := fmt.Sprint("w", g)
 		wg.Go(func() {
@@ -1074,8 +1095,8 @@ func testClaimersNeverMeet(t *testing.T, on backend) {
 		})
 	}
 	wg.Wait()
-	if len(taken) != n {
-		t.Errorf("%d operations claimed, want %d", len(taken), n)
+	if len(taken)+ended != n {
+		t.Errorf("%d operations claimed and %d cancelled in the queue, want %d", len(taken), ended, n)
 	}
 	sound(t, s, true)
 }
