@@ -981,10 +981,13 @@ func TestBurstBeyondTheRing(t *testing.T) {
 	r := newRig(t, live.Config{SlowAfter: 30 * time.Second, WriteTimeout: 30 * time.Second}, nil)
 	r.publish("ann", "op_1", event.Queued)
 	var clients []*client
-	for i := range 20 {
+	watchers, events := 20, int64(5000)
+	if raceEnabled {
+		watchers, events = 6, 3000
+	}
+	for i := range watchers {
 		clients = append(clients, r.watch([]string{"ws", "sse"}[i%2], "op_1", "?since=1"))
 	}
-	const events = 5000
 	for range events {
 		r.publish("ann", "op_1", event.Batch)
 	}

@@ -625,3 +625,82 @@ func TestBuses(t *testing.T) {
 		})
 	}
 }
+
+// Ephemeral events are conflated: no more than one in 50 ms leaves the process, and the newest is among them.
+func TestEphemeralOverRedis(t *testing.T) {
+	t.Parallel()
+	server := servertest.StartRedis(t)
+	a, busA := redisRig(t, server.URL(), newJournal(), live.Config{Poll: time.Hour})
+	b, busB := redisRig(t, server.URL(), a.journal, live.Config{Poll: time.Hour})
+	connected(t, busA, busB)
+	a.publish("ann", "op_1", event.Queued)
+	a.publish("ann", "op_1", event.Started)
+	written(t, open(t, server.URL()).Commands, "op_1", 2)
+	own, other := a.watch("ws", "op_1", ""), b.watch("ws", "op_1", "")
+	own.next()
+	other.next()
+	before := busB.Stats().Received
+	start := time.Now()
+	const n = 300
+	for i := range n {
+		a.progress("ann", "op_1", 1, int64(21+i))
+		time.Sleep(500 * time.Microsecond)
+	}
+	for _, c := range []*client{own, other} {
+		for last := int64(0); last < 20+n; {
+			e := c.next()
+			if e.Type != event.Progress || e.Data.BytesDone <= last {
+				t.Fatalf("got %+v after %d bytes", e, last)
+			}
+			last = e.Data.BytesDone
+		}
+	}
+	if got, most := busB.Stats().Received-before, int64(time.Since(start)/(50*time.Millisecond)+2); got > most {
+		t.Errorf("%d messages, want at most %d", got, most)
+	}
+	a.publish("ann", "op_1", event.Completed)
+	for _, c := range []*client{own, other} {
+		events, _ := c.rest()
+		wantSeqs(t, "a watcher", events, 3, 3)
+		if len(events) != 1 {
+			t.Errorf("got %s, want the end alone: an echo was delivered", brief(events))
+		}
+	}
+}
+
+// What a full queue has dropped gets into Redis all the same, once there is room.
+func TestQueueOverflow(t *testing.T) {
+	t.Parallel()
+	server := servertest.StartRedis(t)
+	j := newJournal()
+	conns := open(t, server.URL())
+	bus, err := live.NewRedis(live.RedisConfig{
+		Commands: conns.Commands, Feed: conns.Feed, Source: j.source(), QueueDepth: 8, Writers: 2,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, journal: j, hub: live.NewHub(j.source(), live.Config{Bus: bus})}
+	t.Cleanup(r.run())
+	connected(t, bus)
+	server.Freeze()
+	const operations = 40
+	for i := range operations {
+		for _, e := range j.journey("ann", fmt.Sprint("op_", i), 6, event.Completed) {
+			r.hub.Publish(e)
+		}
+	}
+	server.Thaw()
+	if s := bus.Stats(); s.Dropped == 0 || s.Owed == 0 {
+		t.Errorf("nothing was dropped: %+v", s)
+	}
+	for i := range operations {
+		written(t, conns.Commands, fmt.Sprint("op_", i), 6)
+	}
+	eventually(t, "no debts", func() bool { return bus.Stats().Owed == 0 })
+	for i := range operations {
+		if n, err := conns.Commands.XLen(t.Context(), live.StreamKey(fmt.Sprint("op_", i))); err != nil || n != 6 {
+			t.Errorf("op_%d has %d entries, %v", i, n, err)
+		}
+	}
+}
