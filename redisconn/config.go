@@ -98,8 +98,9 @@ type Config struct {
 	// ClassExhausted. 0 means DefaultAcquireTimeout (250 ms), less than 0 means not at all.
 	AcquireTimeout time.Duration
 
-	// Logger gets one line per role and class of failure at most every ten seconds: role, command, operation, attempt,
-	// latency, class, and how many lines were left out; never a key, a value or a password. nil means no log.
+	// Logger gets one line per role and class of failure (and one of the probes) at most every ten seconds: role,
+	// command, operation, attempt, latency, class, and how many lines were left out; never a key, a value or a
+	// password. nil means no log.
 	Logger *slog.Logger
 }
 

@@ -226,7 +226,7 @@ func TestDownAtStartThenRestartedEmpty(t *testing.T) {
 		t.Errorf("%d listeners after the restart, want 1", n)
 	}
 	if got := lines(); !strings.Contains(got, "role=commands") || !strings.Contains(got, "class=unavailable") ||
-		!strings.Contains(got, "latency=") || !strings.Contains(got, "role=feed") {
+		!strings.Contains(got, "latency=") || !strings.Contains(got, "operation=op_1 attempt=1") || !strings.Contains(got, "role=feed") {
 		t.Errorf("the log lacks what it promises:\n%s", got)
 	} else if n := strings.Count(got, "\n"); n > 12 {
 		t.Errorf("%d log lines, want one per role and class:\n%s", n, got)

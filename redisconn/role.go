@@ -37,7 +37,7 @@ type role struct {
 	why    fault         // what opened the breaker
 	fails  [BreakerFailures]time.Time
 	failed int // index of the oldest of fails
-	logged map[Class]*line
+	logged map[string]*line
 }
 
 type line struct {
@@ -48,7 +48,7 @@ type line struct {
 func newRole(ctx context.Context, s *settings, name string, sh shape) *role {
 	r := &role{settings: s, name: name, shape: sh, kick: make(chan struct{}, 1),
 		stale: make(chan struct{}, 1), done: make(chan struct{}),
-		logged: map[Class]*line{}}
+		logged: map[string]*line{}}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.meter.errors = map[Class]int64{}
 	if r.kind != cluster && !sh.oneNode {
@@ -263,11 +263,15 @@ func (r *role) log(ctx context.Context, command string, f fault, latency time.Du
 		return // the caller's doing, or the caller's to mend
 	}
 	now := time.Now()
+	key := string(f.class)
+	if command == "PING" {
+		key += " probe" // which must not leave out the first call that an operation made
+	}
 	r.mu.Lock()
-	l := r.logged[f.class]
+	l := r.logged[key]
 	if l == nil {
 		l = &line{}
-		r.logged[f.class] = l
+		r.logged[key] = l
 	}
 	if now.Sub(l.last) < logEvery {
 		l.omitted++
