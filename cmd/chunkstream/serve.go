@@ -104,11 +104,13 @@ func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	// Before the first request can be answered, so that nobody ever sees an empty list.
-	if id, err := addSample(ctx, s.db, s.wakeLane, s.hub.Publish); err != nil {
-		s.log.Warn("the sample document could not be added", "error", err)
-	} else {
-		sample.Store(id)
+	if c.Database == "" { // nobody wants a sample in a database that they look after
+		// Before the first request can be answered, so that nobody ever sees an empty list.
+		if id, err := addSample(ctx, s.db, s.wakeLane, s.hub.Publish); err != nil {
+			s.log.Warn("the sample document could not be added", "error", err)
+		} else {
+			sample.Store(id)
+		}
 	}
 	s.start(ctx)
 	server := api.Server(handler, s.log)
