@@ -771,7 +771,7 @@ func testDelete(t *testing.T, on backend) {
 		t.Errorf("delete while queued: %v", err)
 	}
 	r := claim(t, s, store.Large)
-	complete(t, r, text)
+	must(t)(r.Commit(t.Context(), store.Batch{Chunks: cut(0, text, 90), BytesDone: int64(len(text)), Last: true}))
 	if err := s.DeleteDocument(t.Context(), owner, op.DocumentID); err != nil {
 		t.Fatal(err)
 	}
