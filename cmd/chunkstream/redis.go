@@ -24,11 +24,16 @@ func (s *service) overRedis(source live.Source) error {
 		return err
 	}
 	s.wake, s.redis, s.bus = redis, redis, bus
+	s.roles = rolesCollector{s.conns, bus, redis}
 	return nil
 }
 
 // rolesCollector shows how each Redis role stands: the ticket's success metrics.
-type rolesCollector struct{ conns *redisconn.Conns }
+type rolesCollector struct {
+	conns *redisconn.Conns
+	bus   *live.Redis
+	wake  *dispatch.Redis
+}
 
 var (
 	roleConnections = prometheus.NewDesc("chunkstream_redis_connections", "Connections of a role, by state.", []string{"role", "state"}, nil)
@@ -37,12 +42,16 @@ var (
 	roleDials       = prometheus.NewDesc("chunkstream_redis_dials_total", "Connections attempted, by outcome.", []string{"role", "outcome"}, nil)
 	roleErrors      = prometheus.NewDesc("chunkstream_redis_errors_total", "Calls that failed, by class.", []string{"role", "class"}, nil)
 	roleLatency     = prometheus.NewDesc("chunkstream_redis_command_seconds", "How long calls took; a blocking role's wait is in it.", []string{"role"}, nil)
+	busEvents       = prometheus.NewDesc("chunkstream_redis_events_total", "Events between this process and Redis, by what became of them.", []string{"outcome"}, nil)
+	busOwed         = prometheus.NewDesc("chunkstream_redis_operations_owed", "Operations that Redis lacks events of, to be mended from SQL.", nil, nil)
+	wakeUps         = prometheus.NewDesc("chunkstream_redis_wakeups_total", "Wake-ups between this process and Redis, by what became of them.", []string{"outcome"}, nil)
 	roleMismatches  = prometheus.NewDesc("chunkstream_redis_role_mismatches_total", "Clients that were refused because they had the wrong role.", nil, nil)
 )
 
 // Describe names every metric.
 func (c rolesCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{roleConnections, roleWaiting, roleUp, roleDials, roleErrors, roleLatency, roleMismatches} {
+	for _, d := range []*prometheus.Desc{roleConnections, roleWaiting, roleUp, roleDials, roleErrors, roleLatency, busEvents, busOwed,
+		wakeUps, roleMismatches} {
 		ch <- d
 	}
 }
@@ -78,6 +87,16 @@ func (c rolesCollector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 		ch <- prometheus.MustNewConstHistogram(roleLatency, sum, s.Total.Seconds(), buckets, s.Role)
+	}
+	bus, wake := c.bus.Stats(), c.wake.Stats()
+	for outcome, n := range map[string]int64{"written": bus.Written, "dropped": bus.Dropped, "failed": bus.Failures,
+		"filled": bus.Filled, "received": bus.Received, "foreign": bus.Foreign, "gap": bus.Gaps} {
+		count(busEvents, n, outcome)
+	}
+	gauge(busOwed, float64(bus.Owed))
+	for outcome, n := range map[string]int64{"written": wake.Written, "dropped": wake.Dropped, "failed": wake.Failures,
+		"received": wake.Received} {
+		count(wakeUps, n, outcome)
 	}
 	count(roleMismatches, redisconn.Mismatches())
 }

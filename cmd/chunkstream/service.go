@@ -108,6 +108,7 @@ type service struct {
 	bus      live.Bus
 	hub      *live.Hub
 	work     *worker.Worker
+	roles    rolesCollector // with Redis
 	registry *prometheus.Registry
 	stopping atomic.Bool
 
@@ -168,7 +169,7 @@ func (b *backing) open(ctx context.Context) (s *service, err error) {
 	}
 	s.registry = metrics(s.db, s.hub, s.work)
 	if s.conns != nil {
-		s.registry.MustRegister(rolesCollector{s.conns})
+		s.registry.MustRegister(s.roles)
 	}
 	return s, nil
 }

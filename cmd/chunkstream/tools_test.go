@@ -98,7 +98,8 @@ func TestRoleMetrics(t *testing.T) {
 		`chunkstream_redis_connections{role="commands",state="idle"}`, `chunkstream_redis_connections{role="blocking",state="in_use"}`,
 		`chunkstream_redis_connections{role="feed",state=`, `chunkstream_redis_waiting{role="blocking"}`,
 		`chunkstream_redis_dials_total{outcome="ok",role="commands"}`, `chunkstream_redis_command_seconds_bucket{role="commands",le="0.01"}`,
-		"chunkstream_redis_role_mismatches_total 0\n",
+		`chunkstream_redis_events_total{outcome="written"}`, `chunkstream_redis_wakeups_total{outcome="dropped"}`,
+		"chunkstream_redis_operations_owed 0\n", "chunkstream_redis_role_mismatches_total 0\n",
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("no %s", want)
