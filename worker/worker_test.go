@@ -329,6 +329,56 @@ func TestPermanentErrorsEndAtOnceWithTheCause(t *testing.T) {
 	}
 }
 
+// TestTransientErrorIsTriedAgain: the texts cannot be read for a while.
+func TestTransientErrorIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	db, err := sql.Open("sqlite", b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	op, left := b.submit("abcdefgh", `{}`)
+	rename := func(from, to string) {
+		t.Helper()
+		// The view over the parts must not follow the table to its new name.
+		if _, err := db.ExecContext(t.Context(), `PRAGMA legacy_alter_table = ON; ALTER TABLE `+from+` RENAME TO `+to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("document_parts", "elsewhere")
+	w, _ := b.start(worker.Config{Poll: 20 * time.Millisecond})
+	await(t, "the first failure", left)
+	rename("elsewhere", "document_parts")
+	for {
+		b.mu.Lock()
+		next := b.signal(op.ID)
+		b.mu.Unlock()
+		if b.operation(op.ID).Status.Final() {
+			break
+		}
+		select {
+		case <-next:
+		case <-time.After(50 * time.Millisecond): // it ended before the signal was there
+		}
+	}
+	got := b.operation(op.ID)
+	if got.Status != store.Completed || got.Attempt < 2 || got.Error != nil || w.Stats().Retried < 1 {
+		t.Errorf("%+v, %+v", got, w.Stats())
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.events[op.ID] {
+		if e.Type == event.Retrying {
+			if e.Data.Error == nil || e.Data.Error.Code != "temporary" || e.Data.RetryInMs < 400 {
+				t.Errorf("%+v", e.Data)
+			}
+			return
+		}
+	}
+	t.Error("no retrying event")
+}
+
 // TestLargeNeverBeforeSmall blocks every large slot and sees small ones run.
 func TestLargeNeverBeforeSmall(t *testing.T) {
 	t.Parallel()
