@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"chunkstream/auth"
+	"chunkstream/chunk"
 	"chunkstream/event"
 	"chunkstream/live"
 	"chunkstream/store"
@@ -57,7 +58,9 @@ type Config struct {
 	Version  string // of the program, shown in the OpenAPI document
 	Metrics  *prometheus.Registry
 	Ready    func(context.Context) Readiness
-	Log      *slog.Logger
+	// Parse makes the splitter of a strategy and settings; it is to be the same as the workers'. Default chunk.Parse.
+	Parse func(strategy string, settings []byte) (chunk.Plan, error)
+	Log   *slog.Logger
 	// Sample gives the id of an operation that the front page links to, or "" while there is none. Optional.
 	Sample func() string
 }
@@ -95,6 +98,9 @@ func New(cfg Config) (*API, error) {
 	}
 	if cfg.Sample == nil {
 		cfg.Sample = func() string { return "" }
+	}
+	if cfg.Parse == nil {
+		cfg.Parse = chunk.Parse
 	}
 	a := &API{
 		cfg:       cfg,

@@ -72,7 +72,7 @@ type strategiesOutput struct {
 func (a *API) strategies(context.Context, *struct{}) (*strategiesOutput, error) {
 	out := &strategiesOutput{StrategyList{[]Strategy{}}}
 	for _, s := range chunk.Strategies() {
-		plan, err := chunk.Parse(s.Name, nil)
+		plan, err := a.cfg.Parse(s.Name, nil)
 		if err != nil {
 			return nil, err
 		}

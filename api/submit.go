@@ -279,7 +279,7 @@ func (a *API) plan(in *input, strategy string, settings []byte) (err error) {
 	if err := checkName(in.name); err != nil {
 		return err
 	}
-	in.plan, err = chunk.Parse(strategy, settings)
+	in.plan, err = a.cfg.Parse(strategy, settings)
 	return err
 }
 

@@ -10,13 +10,29 @@ import (
 
 	"chunkstream/chunk"
 	"chunkstream/chunk/chunktest"
+	"chunkstream/token"
 )
 
-// parse is chunk.Parse for settings that must be right.
+// parser counts tokens as a program does that hands over package token.
+var parser = chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) { return token.Get(name) }}
+
+func sizer(tb testing.TB, name string) chunk.Sizer {
+	tb.Helper()
+	s, err := token.Get(name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// parse is parser.Parse for settings that must be right.
 func parse(tb testing.TB, strategy string, limits chunktest.Limits) chunk.Splitter {
 	tb.Helper()
-	plan, err := chunk.Parse(strategy, fmt.Appendf(nil, `{"chunk_size":%d,"chunk_overlap":%d,"unit":%q}`,
-		limits.Size, limits.Overlap, limits.Unit))
+	settings := fmt.Appendf(nil, `{"chunk_size":%d,"chunk_overlap":%d,"unit":%q`, limits.Size, limits.Overlap, limits.Unit)
+	if e, ok := limits.Sizer.(*token.Encoding); ok {
+		settings = fmt.Appendf(settings, `,"tokenizer":%q`, e.Name())
+	}
+	plan, err := parser.Parse(strategy, append(settings, '}'))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -26,7 +42,7 @@ func parse(tb testing.TB, strategy string, limits chunktest.Limits) chunk.Splitt
 func slowly(strategy string, limits chunktest.Limits, text string) []chunk.Span {
 	return slow{
 		text: text, recursive: strategy == "recursive",
-		bytes: limits.Unit == "bytes", size: limits.Size, overlap: limits.Overlap,
+		bytes: limits.Unit == "bytes", words: limits.Unit == "words", size: limits.Size, overlap: limits.Overlap,
 	}.spans()
 }
 
@@ -48,6 +64,16 @@ func TestContract(t *testing.T) {
 			{Unit: "bytes", Size: 64, Overlap: 10},
 			{Unit: "bytes", Size: 1000},
 			{Unit: "bytes", Size: 1 << 30, Overlap: 1<<30 - 1},
+			{Unit: "words", Size: 1},
+			{Unit: "words", Size: 3, Overlap: 2},
+			{Unit: "words", Size: 50, Overlap: 10},
+			{Unit: "words", Size: 1 << 30, Overlap: 1<<30 - 1},
+			{Unit: "tokens", Size: 8, Sizer: sizer(t, "cl100k_base")},
+			{Unit: "tokens", Size: 8, Overlap: 7, Sizer: sizer(t, "o200k_base")},
+			{Unit: "tokens", Size: 11, Overlap: 3, Sizer: sizer(t, "r50k_base")},
+			{Unit: "tokens", Size: 64, Overlap: 10, Sizer: sizer(t, "cl100k_base")},
+			{Unit: "tokens", Size: 512, Sizer: sizer(t, "o200k_base")},
+			{Unit: "tokens", Size: 1 << 30, Overlap: 1<<30 - 1, Sizer: sizer(t, "cl100k_base")},
 		} {
 			t.Run(fmt.Sprintf("%s %d %d %s", strategy, limits.Size, limits.Overlap, limits.Unit), func(t *testing.T) {
 				t.Parallel()
@@ -73,6 +99,8 @@ func TestFastIsSlow(t *testing.T) {
 			{Unit: "chars", Size: 150, Overlap: 40},
 			{Unit: "bytes", Size: 5, Overlap: 4},
 			{Unit: "bytes", Size: 90, Overlap: 30},
+			{Unit: "words", Size: 5, Overlap: 2},
+			{Unit: "words", Size: 20},
 		} {
 			s := parse(t, strategy, limits)
 			for _, text := range chunktest.Texts() {
@@ -183,9 +211,13 @@ func TestInvalidUTF8(t *testing.T) {
 		for _, strategy := range strategies {
 			for _, limits := range []chunktest.Limits{
 				{Unit: "chars", Size: 10, Overlap: 9}, {Unit: "chars", Size: 1}, {Unit: "bytes", Size: 4, Overlap: 3},
+				{Unit: "words", Size: 3, Overlap: 1}, {Unit: "tokens", Size: 8, Overlap: 7, Sizer: sizer(t, "o200k_base")},
 			} {
 				s := parse(t, strategy, limits)
 				chunktest.Check(t, s, text, limits)
+				if limits.Unit == "tokens" {
+					continue
+				}
 				if got, want := slices.Collect(s.Split(text[:min(len(text), 300)])),
 					slowly(strategy, limits, text[:min(len(text), 300)]); !slices.Equal(got, want) {
 					t.Errorf("%s %+v on %.20q: got %v, want %v", strategy, limits, text, got, want)
@@ -202,6 +234,10 @@ func TestLinear(t *testing.T) {
 			{Unit: "chars", Size: 1000},
 			{Unit: "chars", Size: 1000, Overlap: 200},
 			{Unit: "bytes", Size: 4096},
+			{Unit: "words", Size: 10},
+			{Unit: "words", Size: 10, Overlap: 3},
+			{Unit: "tokens", Size: 64, Sizer: sizer(t, "cl100k_base")},
+			{Unit: "tokens", Size: 64, Overlap: 8, Sizer: sizer(t, "o200k_base")},
 		} {
 			chunktest.Linear(t, parse(t, strategy, limits))
 		}
@@ -211,15 +247,20 @@ func TestLinear(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	text := chunktest.Prose(1 << 18)
 	for _, strategy := range strategies {
-		s := parse(t, strategy, chunktest.Limits{Unit: "chars", Size: 1000, Overlap: 100})
-		spans := 0
-		got := testing.AllocsPerRun(5, func() {
-			for range s.Split(text) {
-				spans++
+		for _, limits := range []chunktest.Limits{
+			{Unit: "chars", Size: 1000, Overlap: 100}, {Unit: "words", Size: 100, Overlap: 10},
+			{Unit: "tokens", Size: 100, Overlap: 10, Sizer: sizer(t, "cl100k_base")},
+		} {
+			s := parse(t, strategy, limits)
+			spans := 0
+			got := testing.AllocsPerRun(5, func() {
+				for range s.Split(text) {
+					spans++
+				}
+			})
+			if got > 16 { // the walk itself, not its hundreds of spans
+				t.Errorf("%s %s: got %v allocations a walk, want at most 16", strategy, limits.Unit, got)
 			}
-		})
-		if got > 4 { // the walk itself, not its hundreds of spans
-			t.Errorf("%s: got %v allocations a walk, want at most 4", strategy, got)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"chunkstream/chunk"
+	"chunkstream/token"
 )
 
 func Example() {
@@ -35,7 +36,25 @@ func ExampleParse() {
 	// Output:
 	// fixed_size {"chunk_size":1000,"chunk_overlap":100,"unit":"bytes"} <nil>
 	// unknown_field max_tokens
-	// use "chunk_size"; the units are bytes and chars
+	// use "chunk_size" with "unit":"tokens"
+}
+
+func ExampleParser() {
+	parser := chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) { return token.Get(name) }}
+	plan, err := parser.Parse("recursive", []byte(`{"chunk_size": 8, "unit": "tokens"}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(string(plan.Settings))
+	text := "No token reaches across two chunks. None is lost, either."
+	for s := range plan.Splitter.Split(text) {
+		fmt.Printf("%q\n", text[s.Start:s.End])
+	}
+	// Output:
+	// {"chunk_size":8,"chunk_overlap":0,"unit":"tokens","tokenizer":"cl100k_base"}
+	// "No token reaches across two chunks. "
+	// "None is lost, either."
 }
 
 func ExampleGuard() {

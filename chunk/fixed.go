@@ -3,7 +3,8 @@ package chunk
 import "iter"
 
 // fixedSize cuts at the limit. It moves a cut back, by a few runes at most, only to keep a CR LF pair or a grapheme
-// cluster together. A pull examines nothing beyond the limit of the chunk it yields but the one rune after it.
+// cluster together. A pull examines nothing beyond the limit of the chunk it yields but the one rune after it; in
+// tokens, no more than the limit times the length of the longest token.
 type fixedSize struct{ sizing }
 
 const fixedSizeSummary = "Cuts at the size limit, between characters: equal chunks, whatever the text says."

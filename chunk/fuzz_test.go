@@ -11,6 +11,7 @@ import (
 
 	"chunkstream/chunk"
 	"chunkstream/chunk/chunktest"
+	"chunkstream/token"
 )
 
 // fuzzLimits makes limits that Parse takes of any numbers, small enough that short texts give many chunks.
@@ -18,6 +19,16 @@ func fuzzLimits(size, overlap uint8, inBytes bool) chunktest.Limits {
 	limits := chunktest.Limits{Unit: "chars", Size: 1 + int(size)}
 	if inBytes {
 		limits = chunktest.Limits{Unit: "bytes", Size: 4 + int(size)}
+	}
+	limits.Overlap = int(overlap) % limits.Size
+	return limits
+}
+
+// wordLimits is fuzzLimits in words and tokens.
+func wordLimits(tb testing.TB, size, overlap uint8, which byte) chunktest.Limits {
+	limits := chunktest.Limits{Unit: "words", Size: 1 + int(size)}
+	if names := token.Names(); int(which)%(len(names)+1) < len(names) {
+		limits = chunktest.Limits{Unit: "tokens", Size: 8 + int(size), Sizer: sizer(tb, names[int(which)%(len(names)+1)])}
 	}
 	limits.Overlap = int(overlap) % limits.Size
 	return limits
@@ -48,6 +59,31 @@ func fuzzContract(f *testing.F, strategy string) {
 func FuzzFixedSize(f *testing.F) { fuzzContract(f, "fixed_size") }
 
 func FuzzRecursive(f *testing.F) { fuzzContract(f, "recursive") }
+
+func FuzzWordsAndTokens(f *testing.F) {
+	for i, text := range chunktest.Texts() {
+		short := text.Text[:min(len(text.Text), 300)]
+		f.Add(short, uint8(i%9), uint8(0), byte(i))
+		f.Add(short, uint8(i), uint8(3*i), byte(i+1))
+	}
+	f.Fuzz(func(t *testing.T, text string, size, overlap uint8, which byte) {
+		limits := wordLimits(t, size, overlap, which)
+		for _, strategy := range strategies {
+			s := parse(t, strategy, limits)
+			chunktest.Check(t, s, text, limits)
+			for _, err := range chunk.Guard(strategy, s, text) {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			if limits.Unit == "words" && len(text) <= 1000 {
+				if got, want := slices.Collect(s.Split(text)), slowly(strategy, limits, text); !slices.Equal(got, want) {
+					t.Errorf("%s %+v on %q:\n got %v\nwant %v", strategy, limits, text, got, want)
+				}
+			}
+		}
+	})
+}
 
 func FuzzFastIsSlow(f *testing.F) {
 	addTexts(f)
@@ -91,7 +127,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(test.strategy, test.settings)
 	}
 	f.Fuzz(func(t *testing.T, strategy, settings string) {
-		plan, err := chunk.Parse(strategy, []byte(settings))
+		plan, err := parser.Parse(strategy, []byte(settings))
 		if err != nil {
 			var perr *chunk.ParamError
 			if !errors.As(err, &perr) || perr.Param == "" || perr.Problem == "" || perr.Code == "" {
@@ -105,7 +141,7 @@ func FuzzParse(f *testing.F) {
 		if s := strings.TrimSpace(settings); s != "" && !json.Valid([]byte(s)) {
 			t.Errorf("took %q, which is not JSON", settings)
 		}
-		again, err := chunk.Parse(plan.Strategy, plan.Settings)
+		again, err := parser.Parse(plan.Strategy, plan.Settings)
 		if err != nil {
 			t.Fatalf("canonical %s %s: %v", plan.Strategy, plan.Settings, err)
 		}

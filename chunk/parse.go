@@ -24,13 +24,23 @@ type Plan struct {
 	Splitter Splitter
 }
 
+// Parse is Parser.Parse without a tokenizer: the unit tokens is refused.
+func Parse(strategy string, settings []byte) (Plan, error) { return Parser{}.Parse(strategy, settings) }
+
+// Parser makes plans of settings.
+type Parser struct {
+	// Tokenizer finds what counts tokens, by the name in the setting tokenizer; what it says of one that it does not know
+	// goes into the *ParamError. nil is for a program that does not count in tokens.
+	Tokenizer func(name string) (Sizer, error)
+}
+
 // Parse reads a strategy's name, or an alias of it, and its settings: a JSON object, or nothing for the defaults (see
 // Strategies). The empty name is DefaultStrategy. Every error is a *ParamError.
 //
 // Parse is strict, because a setting that is silently ignored gives chunks nobody asked for: a field that is unknown,
 // repeated, null or of the wrong type is an error, a fraction or an exponent in a whole number too, and anything after
 // the object.
-func Parse(strategy string, settings []byte) (Plan, error) {
+func (p Parser) Parse(strategy string, settings []byte) (Plan, error) {
 	name, c, perr := choose(strategy)
 	if perr != nil {
 		return Plan{}, perr
@@ -38,7 +48,7 @@ func Parse(strategy string, settings []byte) (Plan, error) {
 	if perr := readObject(settings, c.fields(), name); perr != nil {
 		return Plan{}, perr
 	}
-	if perr := c.check(); perr != nil {
+	if perr := c.check(p); perr != nil {
 		return Plan{}, perr
 	}
 	canonical, err := json.Marshal(c)
@@ -194,8 +204,8 @@ func badJSON(format string, args ...any) *ParamError {
 
 // dialects maps what other splitters call a setting to the answer here.
 var dialects = map[string]string{
-	"max_tokens":               `use "chunk_size"; the units are bytes and chars`,
-	"chunk_token_num":          `use "chunk_size"; the units are bytes and chars`,
+	"max_tokens":               `use "chunk_size" with "unit":"tokens"`,
+	"chunk_token_num":          `use "chunk_size" with "unit":"tokens"`,
 	"max_characters":           `use "chunk_size" with "unit":"chars"`,
 	"max_chars":                `use "chunk_size" with "unit":"chars"`,
 	"new_after_n_chars":        `use "chunk_size" with "unit":"chars"`,
@@ -212,8 +222,8 @@ var dialects = map[string]string{
 	"length_function":          `use "unit"`,
 	"split_by":                 `use "unit"`,
 	"units":                    `use "unit"`,
-	"tokenizer":                `leave it out; the units are bytes and chars`,
-	"encoding_name":            `leave it out; the units are bytes and chars`,
+	"encoding_name":            `use "tokenizer" with "unit":"tokens"`,
+	"encoding":                 `use "tokenizer" with "unit":"tokens"`,
 	"separators":               `leave it out; recursive has its own levels`,
 	"separator":                `leave it out; use the strategy recursive to cut at separators`,
 	"keep_separator":           `leave it out; separators always stay at the end of a chunk`,
@@ -246,12 +256,8 @@ func unknownField(name string, fields []field, strategy string) *ParamError {
 }
 
 func unknownUnit(unit string) *ParamError {
-	units := []string{unitBytes, unitChars}
 	e := &ParamError{Param: "unit", Code: CodeInvalidValue, Problem: quote(unit) + " is not a unit"}
 	switch folded := snake(unit); folded {
-	case "tokens", "token", "words", "word":
-		e.Problem = quote(unit) + " is not available in this version"
-		e.Suggestion = "use " + list(units, "or")
 	case "characters", "character", "runes", "codepoints", "code_points":
 		e.Suggestion = `use "chars"`
 	default:

@@ -21,13 +21,22 @@ var goodSettings = []struct{ strategy, settings, wantStrategy, want string }{
 	{"", `{"chunk_size":1}`, "recursive", `{"chunk_size":1,"chunk_overlap":0,"unit":"chars"}`},
 	{"", `{"chunk_size":1073741824}`, "recursive", `{"chunk_size":1073741824,"chunk_overlap":0,"unit":"chars"}`},
 	{"", `{"chunk\u005fsize":7}`, "recursive", `{"chunk_size":7,"chunk_overlap":0,"unit":"chars"}`},
+	{"", `{"unit":"words"}`, "recursive", `{"chunk_size":1000,"chunk_overlap":0,"unit":"words"}`},
+	{
+		"", `{"unit":"tokens","chunk_size":8}`, "recursive",
+		`{"chunk_size":8,"chunk_overlap":0,"unit":"tokens","tokenizer":"cl100k_base"}`,
+	},
+	{
+		"", `{"tokenizer":"o200k_base","unit":"tokens"}`, "recursive",
+		`{"chunk_size":1000,"chunk_overlap":0,"unit":"tokens","tokenizer":"o200k_base"}`,
+	},
 	{"", `{"chunk_overlap":-0}`, "recursive", `{"chunk_size":1000,"chunk_overlap":0,"unit":"chars"}`},
 }
 
 func TestParse(t *testing.T) {
 	t.Parallel()
 	for _, test := range goodSettings {
-		plan, err := chunk.Parse(test.strategy, []byte(test.settings))
+		plan, err := parser.Parse(test.strategy, []byte(test.settings))
 		if err != nil {
 			t.Errorf("%q %s: %v", test.strategy, test.settings, err)
 			continue
@@ -60,7 +69,7 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	{"character", `{"overlap":5}`, "unknown_field", `overlap: is not a setting of fixed_size (use "chunk_overlap")`},
 	{
 		"", `{"max_tokens":5}`, "unknown_field",
-		`max_tokens: is not a setting of recursive (use "chunk_size"; the units are bytes and chars)`,
+		`max_tokens: is not a setting of recursive (use "chunk_size" with "unit":"tokens")`,
 	},
 	{
 		"", `{"maxCharacters":5}`, "unknown_field",
@@ -68,11 +77,11 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"":5}`, "unknown_field",
-		`config: "" is not a setting of recursive (the settings are chunk_size, chunk_overlap and unit)`,
+		`config: "" is not a setting of recursive (the settings are chunk_size, chunk_overlap, unit and tokenizer)`,
 	},
 	{
 		"", `{"colour":[[[{}]]]}`, "unknown_field",
-		`colour: is not a setting of recursive (the settings are chunk_size, chunk_overlap and unit)`,
+		`colour: is not a setting of recursive (the settings are chunk_size, chunk_overlap, unit and tokenizer)`,
 	},
 
 	{
@@ -126,8 +135,21 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{"", `{"unit":"char"}`, "invalid_value", `unit: "char" is not a unit (use "chars")`},
 	{"", `{"unit":"characters"}`, "invalid_value", `unit: "characters" is not a unit (use "chars")`},
-	{"", `{"unit":""}`, "invalid_value", `unit: "" is not a unit (use bytes or chars)`},
-	{"", `{"unit":"tokens"}`, "invalid_value", `unit: "tokens" is not available in this version (use bytes or chars)`},
+	{"", `{"unit":""}`, "invalid_value", `unit: "" is not a unit (use bytes, chars, words or tokens)`},
+	{"", `{"unit":"token"}`, "invalid_value", `unit: "token" is not a unit (use "tokens")`},
+	{
+		"", `{"unit":"tokens","chunk_size":7}`, "invalid_value",
+		`chunk_size: 7 is out of range, which is 8 to 1073741824 tokens (use 1000, the default, or any size in the range)`,
+	},
+	{
+		"", `{"unit":"tokens","tokenizer":"cl100k"}`, "invalid_value",
+		`tokenizer: "cl100k": token: "cl100k" is not an encoding: they are cl100k_base, o200k_base, p50k_base, r50k_base`,
+	},
+	{
+		"", `{"tokenizer":"cl100k_base"}`, "invalid_value",
+		`tokenizer: means nothing with the unit chars (leave it out, or use "unit":"tokens")`,
+	},
+	{"", `{"tokenizer":""}`, "invalid_value", `tokenizer: may not be empty (leave the field out for cl100k_base)`},
 
 	{"", `{"chunk_size":1,"chunk_size":2}`, "invalid_json", `chunk_size: is given twice (give it once)`},
 	{"", `{"chunk_size":1,"chunk\u005fsize":1}`, "invalid_json", `chunk_size: is given twice (give it once)`},
@@ -172,7 +194,7 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	for _, test := range badSettings {
-		plan, err := chunk.Parse(test.strategy, []byte(test.settings))
+		plan, err := parser.Parse(test.strategy, []byte(test.settings))
 		var perr *chunk.ParamError
 		if !errors.As(err, &perr) {
 			t.Errorf("%q %.80q: got %v, want a *ParamError", test.strategy, test.settings, err)
@@ -198,6 +220,22 @@ func TestParseDepth(t *testing.T) {
 		var perr *chunk.ParamError
 		if _, err := chunk.Parse("", []byte(settings)); !errors.As(err, &perr) {
 			t.Errorf("%.20s: got %v, want a *ParamError", settings, err)
+		}
+	}
+}
+
+// Without a tokenizer only the unit tokens is refused.
+func TestParseWithoutTokenizer(t *testing.T) {
+	t.Parallel()
+	_, err := chunk.Parse("", []byte(`{"unit":"tokens"}`))
+	want := "unit: tokens cannot be counted here: no tokenizer was handed over " +
+		"(use bytes, chars or words, or give chunk.Parser a Tokenizer)"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	for _, unit := range []string{"bytes", "chars", "words"} {
+		if _, err := chunk.Parse("", fmt.Appendf(nil, `{"unit":%q}`, unit)); err != nil {
+			t.Errorf("%s: %v", unit, err)
 		}
 	}
 }
@@ -238,7 +276,7 @@ func TestSchemas(t *testing.T) {
 		if err := json.Unmarshal(plan.Settings, &defaults); err != nil {
 			t.Fatal(err)
 		}
-		if len(defaults) != len(schema.Properties) {
+		if _, ok := schema.Properties["tokenizer"]; !ok || len(defaults)+1 != len(schema.Properties) {
 			t.Errorf("%s: got the settings %v, want those of the schema", info.Name, defaults)
 		}
 		for name, p := range schema.Properties {
@@ -246,7 +284,7 @@ func TestSchemas(t *testing.T) {
 				t.Errorf("%s: %s has the default %v in the schema, %v in fact", info.Name, name, p.Default, defaults[name])
 			}
 			for _, v := range p.Enum {
-				if _, err := chunk.Parse(info.Name, fmt.Appendf(nil, "{%q:%q}", name, v)); err != nil {
+				if _, err := parser.Parse(info.Name, fmt.Appendf(nil, "{%q:%q}", name, v)); err != nil {
 					t.Errorf("%s: %v", info.Name, err)
 				}
 			}

@@ -25,7 +25,9 @@ import (
 // chunk_overlap units, do not count.
 //
 // The search goes back from the limit, so a pull costs the chunk, not the document, and examines nothing beyond the
-// limit of the chunk it yields but the one rune after it.
+// limit of the chunk it yields but the one rune after it; in tokens, no more than the limit times the length of the
+// longest token. There the halves are told to a whole piece (a word, about), and a boundary that would make more tokens
+// than the limit, which less text can do, does not count.
 type recursive struct{ sizing }
 
 const recursiveSummary = "Cuts at the best boundary under the size limit: blank line, line end, sentence, clause, " +

@@ -8,14 +8,21 @@ import (
 
 // The units a chunk can be sized in.
 const (
-	unitBytes = "bytes"
-	unitChars = "chars"
+	unitBytes  = "bytes"
+	unitChars  = "chars"
+	unitWords  = "words"
+	unitTokens = "tokens"
 )
 
-// The bounds of chunk_size. Any rune fits in four bytes, so a chunk of bytes always has room for the next one.
+// units are all of them, in the order in which people are told of them.
+var units = []string{unitBytes, unitChars, unitWords, unitTokens}
+
+// The bounds of chunk_size. Any rune fits in four bytes, and in four tokens, so a chunk always has room for the next.
 const (
 	minBytes    = utf8.UTFMax
 	minChars    = 1
+	minWords    = 1
+	minTokens   = 8
 	maxSize     = 1 << 30
 	defaultSize = 1000
 )
@@ -26,6 +33,9 @@ type sizing struct {
 	ChunkSize    int    `json:"chunk_size"`
 	ChunkOverlap int    `json:"chunk_overlap"`
 	Unit         string `json:"unit"`
+	Tokenizer    string `json:"tokenizer,omitempty"` // only with the unit tokens
+
+	sizer Sizer // what Tokenizer names, else nil
 }
 
 func defaultSizing() sizing { return sizing{ChunkSize: defaultSize, Unit: unitChars} }
@@ -37,25 +47,47 @@ const sizingSchema = `{"$schema":"https://json-schema.org/draft/2020-12/schema",
 	`"description":"The most a chunk may hold, in the unit; never exceeded."},` +
 	`"chunk_overlap":{"type":"integer","minimum":0,"maximum":1073741823,"default":0,` +
 	`"description":"How far a chunk starts before the end of the one before it, in the unit; less than chunk_size."},` +
-	`"unit":{"type":"string","enum":["bytes","chars"],"default":"chars",` +
-	`"description":"What chunk_size and chunk_overlap count: bytes of UTF-8, or chars (Unicode code points)."}},` +
-	`"if":{"required":["unit"],"properties":{"unit":{"const":"bytes"}}},` +
-	`"then":{"properties":{"chunk_size":{"minimum":4}}}}`
+	`"unit":{"type":"string","enum":["bytes","chars","words","tokens"],"default":"chars",` +
+	`"description":"What chunk_size and chunk_overlap count: bytes of UTF-8, chars (Unicode code points), words ` +
+	`(runs without white space; each Chinese or Japanese character is one), or tokens of the tokenizer."},` +
+	`"tokenizer":{"type":"string",` +
+	`"description":"Whose tokens, with the unit tokens; cl100k_base where none is named."}},` +
+	`"allOf":[{"if":{"required":["unit"],"properties":{"unit":{"const":"bytes"}}},` +
+	`"then":{"properties":{"chunk_size":{"minimum":4}}}},` +
+	`{"if":{"required":["unit"],"properties":{"unit":{"const":"tokens"}}},` +
+	`"then":{"properties":{"chunk_size":{"minimum":8}}},` +
+	`"else":{"properties":{"tokenizer":false}}}]}`
 
 func (z *sizing) fields() []field {
 	return []field{
 		{"chunk_size", func(v value) *ParamError { return v.integer(&z.ChunkSize) }},
 		{"chunk_overlap", func(v value) *ParamError { return v.integer(&z.ChunkOverlap) }},
 		{"unit", func(v value) *ParamError { return v.text(&z.Unit) }},
+		{"tokenizer", func(v value) *ParamError {
+			if err := v.text(&z.Tokenizer); err != nil {
+				return err
+			} else if z.Tokenizer == "" {
+				return &ParamError{
+					Param: "tokenizer", Problem: "may not be empty", Code: CodeInvalidValue,
+					Suggestion: "leave the field out for " + DefaultTokenizer,
+				}
+			}
+			return nil
+		}},
 	}
 }
 
-func (z *sizing) check() *ParamError {
-	least := minChars
+func (z *sizing) check(p Parser) *ParamError {
+	least := 0
 	switch z.Unit {
 	case unitChars:
+		least = minChars
 	case unitBytes:
 		least = minBytes
+	case unitWords:
+		least = minWords
+	case unitTokens:
+		least = minTokens
 	default:
 		return unknownUnit(z.Unit)
 	}
@@ -74,6 +106,34 @@ func (z *sizing) check() *ParamError {
 			Suggestion: fmt.Sprintf("use %d", min(200, z.ChunkSize/5)),
 		}
 	}
+	return z.choose(p)
+}
+
+// choose finds the tokenizer, which only the unit tokens has.
+func (z *sizing) choose(p Parser) *ParamError {
+	if z.Unit != unitTokens {
+		if z.Tokenizer != "" {
+			return &ParamError{
+				Param: "tokenizer", Code: CodeInvalidValue, Problem: "means nothing with the unit " + z.Unit,
+				Suggestion: `leave it out, or use "unit":"tokens"`,
+			}
+		}
+		return nil
+	}
+	if p.Tokenizer == nil {
+		return &ParamError{
+			Param: "unit", Code: CodeInvalidValue, Problem: "tokens cannot be counted here: no tokenizer was handed over",
+			Suggestion: "use bytes, chars or words, or give chunk.Parser a Tokenizer",
+		}
+	}
+	if z.Tokenizer == "" {
+		z.Tokenizer = DefaultTokenizer
+	}
+	sizer, err := p.Tokenizer(z.Tokenizer)
+	if err != nil {
+		return &ParamError{Param: "tokenizer", Code: CodeInvalidValue, Problem: quote(z.Tokenizer) + ": " + err.Error()}
+	}
+	z.sizer = sizer
 	return nil
 }
 
@@ -85,9 +145,10 @@ type cutter func(text string, lo, mid, hi int) int
 // overlap, progress, and that no chunk is white space only.
 func (z sizing) spans(text string, cut cutter) iter.Seq[Span] {
 	return func(yield func(Span) bool) {
+		m := measure{sizing: z, text: text}
 		start, end := 0, 0 // where the next chunk starts, and where the one before it ended
 		for start < len(text) {
-			floor, mid, limit := z.reach(text, start)
+			floor, mid, limit := m.reach(start)
 			ink := skipSpace(text, end, limit)
 			if limit == len(text) {
 				if ink < limit {
@@ -103,60 +164,26 @@ func (z sizing) spans(text string, cut cutter) iter.Seq[Span] {
 			lo := min(max(end, floor), limit-1)
 			at := 0
 			if ink < limit {
-				at = cut(text, max(lo, ink), mid, limit)
+				lo = max(lo, ink)
+				at = cut(text, lo, mid, limit)
 			} else {
 				at = cutBack(text, lo, limit)
+			}
+			for at < limit && !m.fits(at) { // seldom, and found within the bytes of a token
+				hi := floorRune(text, at-1)
+				switch {
+				case hi <= lo:
+					at = limit
+				case ink < limit:
+					at = cut(text, lo, min(mid, hi), hi)
+				default:
+					at = cutBack(text, lo, hi)
+				}
 			}
 			if !yield(Span{start, at}) {
 				return
 			}
-			start, end = z.next(text, start, at), at
+			start, end = m.next(start, at), at
 		}
 	}
-}
-
-// reach returns how far a chunk that starts at start may go, where the second half of that begins, and the floor its
-// end must pass so that the next chunk, reaching back by the overlap, still starts later. When the rest of the text
-// fits, limit is its end and the other two mean nothing.
-func (z sizing) reach(text string, start int) (floor, mid, limit int) {
-	rest, half := len(text)-start, z.ChunkSize/2
-	if rest <= z.ChunkSize {
-		return start, start, len(text)
-	}
-	if z.Unit == unitBytes {
-		return start + z.ChunkOverlap, start + half, floorRune(text, start+z.ChunkSize)
-	}
-	// No rune is longer than four bytes: this end changes nothing in valid text, and bounds the work in any other.
-	end := len(text)
-	if rest/utf8.UTFMax >= z.ChunkSize {
-		end = start + utf8.UTFMax*z.ChunkSize
-	}
-	floor = start
-	if z.ChunkOverlap > 0 {
-		floor = after(text, start, z.ChunkOverlap, end)
-	}
-	mid = after(text, start, half, end)
-	return floor, mid, floorRune(text, after(text, mid, z.ChunkSize-half, end))
-}
-
-// next returns where the chunk after Span{start, at} starts: overlap units before at, moved forward to a boundary of
-// runes and clusters, and far enough that it passes start and has room for the rune at at.
-func (z sizing) next(text string, start, at int) int {
-	if z.ChunkOverlap == 0 {
-		return at
-	}
-	s := 0
-	if z.Unit == unitBytes {
-		s = max(at-z.ChunkOverlap, at+runeLen(text, at)-z.ChunkSize)
-	} else {
-		s = start
-		if (at-start)/utf8.UTFMax >= z.ChunkOverlap {
-			s = at - utf8.UTFMax*z.ChunkOverlap
-		}
-		s = before(text, at, z.ChunkOverlap, s)
-	}
-	if s <= start {
-		s = start + runeLen(text, start)
-	}
-	return cutForward(text, ceilRune(text, s), at)
 }

@@ -15,6 +15,7 @@ type slow struct {
 	text          string
 	recursive     bool
 	bytes         bool
+	words         bool
 	size, overlap int
 	runes         []int // every rune boundary, in order
 }
@@ -57,6 +58,22 @@ func (s slow) measure(from, to int) int {
 		return to - from
 	}
 	n := 0
+	if s.words {
+		inside := false
+		for _, r := range s.text[from:to] {
+			switch {
+			case unicode.IsSpace(r):
+				inside = false
+			case slowWide(r):
+				n++
+				inside = false
+			case !inside:
+				n++
+				inside = true
+			}
+		}
+		return n
+	}
 	for i := from; i < to; i++ {
 		if utf8.RuneStart(s.text[i]) {
 			n++
@@ -65,7 +82,30 @@ func (s slow) measure(from, to int) int {
 	return n
 }
 
-func (s slow) fits(from, to int) bool { return s.measure(from, to) <= s.size && to-from <= 4*s.size }
+func (s slow) fits(from, to int) bool {
+	return s.measure(from, to) <= s.size && (s.words || to-from <= 4*s.size)
+}
+
+func (s slow) startsWord(i int) bool {
+	before, _ := utf8.DecodeLastRuneInString(s.text[:i])
+	r, _ := utf8.DecodeRuneInString(s.text[i:])
+	return slowWide(r) || i == 0 || unicode.IsSpace(before) || slowWide(before)
+}
+
+// slowWide reports whether r is one of the blocks whose characters are words by themselves.
+func slowWide(r rune) bool {
+	for _, block := range []string{
+		"\u2E80\u2FDF", "\u3001\u312F", "\u3190\u31FF", "\u3220\u3247", "\u3280\u4DBF", "\u4E00\u9FFF", "\uF900\uFAFF",
+		"\uFE30\uFE4F", "\uFF01\uFF9F", "\U0001B000\U0001B16F", "\U00020000\U0003FFFF",
+	} {
+		lo, w := utf8.DecodeRuneInString(block)
+		hi, _ := utf8.DecodeRuneInString(block[w:])
+		if lo <= r && r <= hi {
+			return true
+		}
+	}
+	return false
+}
 
 func (s slow) cut(start, end, limit int, fresh bool) int {
 	var candidates []int
@@ -115,11 +155,11 @@ func (s slow) next(start, at int) int {
 		if i >= at {
 			continue
 		}
-		if i <= start || s.bytes && (at-i > s.overlap || at+w-i > s.size) || !s.bytes && at-i > 4*s.overlap {
+		if i <= start || s.bytes && (at-i > s.overlap || at+w-i > s.size) || !s.bytes && !s.words && at-i > 4*s.overlap {
 			break
 		}
 		from = i
-		if s.measure(i, at) == s.overlap {
+		if s.measure(i, at) == s.overlap && (!s.words || s.startsWord(i)) {
 			break
 		}
 	}

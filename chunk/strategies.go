@@ -29,16 +29,16 @@ func Strategies() []Info {
 type config interface {
 	Splitter
 	fields() []field
-	check() *ParamError
+	check(Parser) *ParamError
 }
 
 // choose finds a strategy by name or alias and gives its default settings.
 func choose(strategy string) (string, config, *ParamError) {
 	switch strategy {
 	case "", "recursive":
-		return "recursive", &recursive{defaultSizing()}, nil
+		return "recursive", &recursive{sizing: defaultSizing()}, nil
 	case "fixed_size", "character":
-		return "fixed_size", &fixedSize{defaultSizing()}, nil
+		return "fixed_size", &fixedSize{sizing: defaultSizing()}, nil
 	}
 	return "", nil, unknownStrategy(strategy)
 }

@@ -11,8 +11,8 @@ import (
 	"chunkstream/token"
 )
 
-// The slow way: the patterns as regular expressions, and pairs joined as byte pair encoding is defined. What Go's regular
-// expressions lack, (?!\S), is done by hand; \s is spelled out, because theirs is ASCII only.
+// The slow way: the patterns as regular expressions, and pairs joined as byte pair encoding is defined. What Go's
+// regular expressions lack, (?!\S), is done by hand; \s is spelled out, because theirs is ASCII only.
 
 const (
 	blank = `[\t-\r \x{85}\p{Zs}\x{2028}\x{2029}]`

@@ -21,11 +21,12 @@ const (
 	gpt2
 )
 
-// piece returns the end of the piece of text that starts at i, i < len(text). unsure is set for white space that \s+
-// matched, in either alternative: if the text ended with it, all of such a run would be one piece.
-func (p pattern) piece(t *classes, text string, i int) (end int, unsure bool) {
+// piece returns the end of the piece of text that starts at i, i < len(text). seen is how far that depends on the text,
+// but for one contraction or character. unsure is set for white space that \s+ matched, in either alternative: if the
+// text ended with it, all of such a run would be one piece.
+func (p pattern) piece(t *classes, text string, i int) (end, seen int, unsure bool) {
 	if end := p.word(text, i); end > 0 {
-		return end, false
+		return end, end, false
 	}
 	switch p {
 	case cl100k:
@@ -114,36 +115,38 @@ func contraction(text string, i int, fold bool) int {
 	return i
 }
 
-func (t *classes) cl100k(text string, i int) (end int, unsure bool) {
+func (t *classes) cl100k(text string, i int) (end, seen int, unsure bool) {
 	c, w := t.at(text, i)
 	if c&letter != 0 {
-		return t.run(text, i+w, letter), false
+		end = t.run(text, i+w, letter)
+		return end, end, false
 	}
 	if text[i] == '\'' {
 		if end := contraction(text, i, true); end > i {
-			return end, false
+			return end, end, false
 		}
 	}
 	if c&number != 0 {
-		return t.numbers(text, i), false
+		end = t.numbers(text, i)
+		return end, end, false
 	}
 	if c&newline == 0 {
 		if end := t.run(text, i+w, letter); end > i+w {
-			return end, false
+			return end, end, false
 		}
 	}
 	if end := t.others(text, i); end > i {
 		for end < len(text) && (text[end] == '\n' || text[end] == '\r') {
 			end++
 		}
-		return end, false
+		return end, end, false
 	}
 	return t.blank(text, i, true)
 }
 
-func (t *classes) gpt2(text string, i int) (end int, unsure bool) {
+func (t *classes) gpt2(text string, i int) (end, seen int, unsure bool) {
 	if end := contraction(text, i, false); end > i {
-		return end, false
+		return end, end, false
 	}
 	from := i
 	if text[i] == ' ' && i+1 < len(text) {
@@ -152,49 +155,57 @@ func (t *classes) gpt2(text string, i int) (end int, unsure bool) {
 	c, w := t.at(text, from)
 	switch {
 	case c&letter != 0:
-		return t.run(text, from+w, letter), false
+		end = t.run(text, from+w, letter)
+		return end, end, false
 	case c&number != 0:
-		return t.run(text, from+w, number), false
+		end = t.run(text, from+w, number)
+		return end, end, false
 	case c.other():
-		return t.runOther(text, from+w), false
+		end = t.runOther(text, from+w)
+		return end, end, false
 	}
 	return t.blank(text, i, false)
 }
 
-func (t *classes) o200k(text string, i int) (end int, unsure bool) {
+func (t *classes) o200k(text string, i int) (end, seen int, unsure bool) {
 	c, w := t.at(text, i)
 	if c&(letter|number|newline) == 0 {
-		first, second := t.cased(text, i+w)
+		first, second, seen := t.cased(text, i+w)
 		if first == 0 && c&lower != 0 { // a mark: it can be the first character, or one of L
-			first, _ = t.cased(text, i)
+			first, _, seen = t.cased(text, i)
 		}
 		if end := max(first, second); end > 0 {
-			return contraction(text, end, true), false
+			end = contraction(text, end, true)
+			return end, max(end, seen), false
 		}
 	} else if c&letter != 0 {
-		return contraction(text, max(t.cased(text, i)), true), false
+		first, second, seen := t.cased(text, i)
+		end = contraction(text, max(first, second), true)
+		return end, max(end, seen), false
 	}
 	if c&number != 0 {
-		return t.numbers(text, i), false
+		end = t.numbers(text, i)
+		return end, end, false
 	}
 	if end := t.others(text, i); end > i {
 		for end < len(text) && (text[end] == '\n' || text[end] == '\r' || text[end] == '/') {
 			end++
 		}
-		return end, false
+		return end, end, false
 	}
 	return t.blank(text, i, true)
 }
 
 // cased returns the end of [U]*[L]+ at i in first, or else that of [U]+ in second, which no L follows, or else 0, 0.
-// Many characters are in both sets, so [U]* gives back what [L]+ needs.
-func (t *classes) cased(text string, i int) (first, second int) {
+// Many characters are in both sets, so [U]* gives back what [L]+ needs. seen is where it stopped to look.
+func (t *classes) cased(text string, i int) (first, second, seen int) {
 	end := i
 	for end < len(text) {
 		c, w := t.at(text, end)
 		if c&upper == 0 {
 			if c&lower != 0 {
-				return t.run(text, end+w, lower), 0
+				end = t.run(text, end+w, lower)
+				return end, 0, end
 			}
 			break
 		}
@@ -203,9 +214,9 @@ func (t *classes) cased(text string, i int) (first, second int) {
 		}
 	}
 	if first > 0 || end == i {
-		return first, 0
+		return first, 0, end
 	}
-	return 0, end
+	return 0, end, end
 }
 
 // numbers is \p{N}{1,3}.
@@ -233,7 +244,7 @@ func (t *classes) others(text string, i int) int {
 }
 
 // blank is \s*[\r\n]+ if lines is set, then \s+(?!\S), then \s+. There is white space at i.
-func (t *classes) blank(text string, i int, lines bool) (end int, unsure bool) {
+func (t *classes) blank(text string, i int, lines bool) (end, seen int, unsure bool) {
 	line, last := i, i
 	for end = i; end < len(text); {
 		c, w := t.at(text, end)
@@ -247,10 +258,10 @@ func (t *classes) blank(text string, i int, lines bool) (end int, unsure bool) {
 	}
 	switch {
 	case lines && line > i:
-		return line, false
+		return line, end, false
 	case end == len(text) || last == i:
-		return end, true
+		return end, end, true
 	default:
-		return last, true
+		return last, end, true
 	}
 }

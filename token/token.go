@@ -1,8 +1,8 @@
 // Package token says how big a text is to a language model: it encodes text in the tokens of OpenAI's vocabularies, as
 // their tiktoken does, and finds how far a number of tokens reaches.
 //
-// The vocabularies are inside the program; nothing is read or fetched when it runs. Text is any bytes: what is not valid
-// UTF-8 is encoded byte by byte, and nothing is ever replaced. Special tokens such as <|endoftext|> are plain text.
+// The vocabularies are inside the program; nothing is read or fetched when it runs. Text is any bytes: what is not
+// valid UTF-8 is encoded byte by byte, and nothing is ever replaced. Special tokens such as <|endoftext|> are plain text.
 // Letters, numbers and marks are those of the Unicode version of package unicode.
 package token
 
@@ -78,7 +78,7 @@ func (e *Encoding) Append(dst []uint32, text string) []uint32 {
 	s := e.take()
 	defer e.give(s)
 	for i := 0; i < len(text); {
-		end, _ := e.pattern.piece(e.classes, text, i)
+		end, _, _ := e.pattern.piece(e.classes, text, i)
 		e.encode(&s.lay, text[i:end], end-i)
 		dst = append(dst, s.lay.tokens...)
 		i = end
@@ -112,7 +112,7 @@ func (e *Encoding) Count(text string) int {
 
 func (e *Encoding) count(s *scratch, text string) (tokens int) {
 	for i := 0; i < len(text); {
-		end, _ := e.pattern.piece(e.classes, text, i)
+		end, _, _ := e.pattern.piece(e.classes, text, i)
 		tokens += e.countPiece(s, text, i, end)
 		i = end
 	}
@@ -143,8 +143,7 @@ func (e *Encoding) Furthest(text string, from, budget int, marks []Mark) (end, t
 	base := Mark{End: from}
 	end = from
 	for end < len(text) {
-		next, unsure := e.pattern.piece(e.classes, text, end)
-		n := e.countPiece(s, text, end, next)
+		next, unsure, n := e.bounded(s, text, end, budget-tokens)
 		if tokens+n > budget {
 			return e.inside(s, text, base, Mark{end, tokens}, next, budget, marks)
 		}
@@ -157,8 +156,38 @@ func (e *Encoding) Furthest(text string, from, budget int, marks []Mark) (end, t
 	return end, tokens, marks
 }
 
+// bounded finds and counts the piece at i, but goes on no further than it takes to see that it has more than most
+// tokens: then next may be short of its end, and n is any number above most.
+func (e *Encoding) bounded(s *scratch, text string, i, most int) (next int, unsure bool, n int) {
+	const near, contracted = 256, 4
+	for window := near; ; window *= 4 {
+		part := text
+		if window < len(text)-i {
+			part = text[:i+window]
+		}
+		next, seen, unsure := e.pattern.piece(e.classes, part, i)
+		whole := len(part) == len(text) || seen+contracted < len(part)
+		if next-i <= mostKnown {
+			if whole {
+				return next, unsure, e.countPiece(s, text, i, next)
+			}
+			continue
+		}
+		// What is laid down is the encoding of the bytes it stands for. Of what follows it can lose tokens again only
+		// within the reach of the longest one.
+		if e.encode(&s.lay, text[i:next], most+e.widest+1) < next-i {
+			return next, unsure, most + 1
+		}
+		if whole {
+			return next, unsure, len(s.lay.tokens)
+		}
+	}
+}
+
 // inside is Furthest in the piece text[start.End:next], which does not fit whole. base is the last mark.
-func (e *Encoding) inside(s *scratch, text string, base, start Mark, next, budget int, marks []Mark) (int, int, []Mark) {
+func (e *Encoding) inside(s *scratch, text string, base, start Mark, next, budget int, marks []Mark) (
+	int, int, []Mark,
+) {
 	end := start.End
 	if budget > start.Tokens {
 		end += e.encode(&s.lay, text[end:next], budget-start.Tokens)

@@ -257,7 +257,8 @@ func checkFurthest(tb testing.TB, e *token.Encoding, text string, from, budget i
 
 var odd = []string{
 	"", "\xff", "\x80\x80a", "a\xc3", "\xc3(", "\xe2\x80", " \xe2\x80", "\xed\xa0\x80", "\xe0\x80\x80", "\xf4\x90\x80\x80",
-	"\xf0\x9f\x98", "'\xc5\xbfa", "'\xc5", "  \xe3\x80", "\n\xe3\x80\x80\xe3", "\ufffda\ufffd", strings.Repeat("\xf0\x9f", 99),
+	"\xf0\x9f\x98", "'\xc5\xbfa", "'\xc5",
+	"  \xe3\x80", "\n\xe3\x80\x80\xe3", "\ufffda\ufffd", strings.Repeat("\xf0\x9f", 99),
 }
 
 func TestAgainstSlow(t *testing.T) {

@@ -243,9 +243,9 @@ func (b *trieBuilder) fits(base int, labels []byte) bool {
 	return true
 }
 
-// joins maps two tokens to what they are joined to. An entry is that token and above it 14 bits of the hash of the pair,
-// which rule out nearly every other pair; parts has the last word. All ones is empty. It is small because every look-up
-// misses the cache of the processor.
+// joins maps two tokens to what they are joined to. An entry is that token and above it 14 bits of the hash of the
+// pair, which rule out nearly every other pair; parts has the last word. All ones is empty. It is small because most
+// look-ups miss the cache of the processor.
 type joins struct {
 	table []uint32
 	shift int

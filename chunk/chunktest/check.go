@@ -20,23 +20,40 @@ const clusterRunes = 32
 
 // Limits is what a splitter was asked for, as in its settings. A Size of 0 checks neither size, overlap nor look-ahead.
 type Limits struct {
-	Unit    string // "bytes" or "chars"
-	Size    int    // the most a chunk may hold
-	Overlap int    // how far a chunk reaches back into the one before it
+	Unit    string      // "bytes", "chars", "words" or "tokens"
+	Size    int         // the most a chunk may hold
+	Overlap int         // how far a chunk reaches back into the one before it
+	Sizer   chunk.Sizer // counts tokens; for that unit only
 }
 
 // size is how much s holds, in the unit.
 func (l Limits) size(s string) int {
-	if l.Unit == "bytes" {
+	switch l.Unit {
+	case "bytes":
 		return len(s)
+	case "words":
+		return len(words(s))
+	case "tokens":
+		return l.Sizer.Count(s)
 	}
 	return utf8.RuneCountInString(s)
 }
 
-// end is the furthest a chunk of text that starts at start may reach.
+// tokenBytes is how long a token can be: the pull for a chunk in tokens may examine that much for each.
+const tokenBytes = 128
+
+// end is the furthest a chunk of text that starts at start may reach, or what it may examine if that is more.
 func (l Limits) end(text string, start int) int {
-	if l.Unit == "bytes" {
+	switch l.Unit {
+	case "bytes":
 		return min(len(text), start+l.Size)
+	case "tokens":
+		return min(len(text), start+l.Size*tokenBytes)
+	case "words":
+		if starts := words(text[start:]); len(starts) > l.Size {
+			return start + starts[l.Size]
+		}
+		return len(text)
 	}
 	n := 0
 	for i := range text[start:] {
@@ -46,6 +63,37 @@ func (l Limits) end(text string, start int) int {
 		n++
 	}
 	return len(text)
+}
+
+// words returns where the words of s start: at each Chinese or Japanese character, and at each other one that is not
+// white space and follows none of its kind.
+func words(s string) (starts []int) {
+	const (
+		space = iota
+		wide
+		other
+	)
+	kind := func(r rune) int {
+		in := func(lo, hi rune) bool { return lo <= r && r <= hi }
+		switch {
+		case unicode.IsSpace(r):
+			return space
+		case in(0x2E80, 0x2FDF), in(0x3001, 0x312F), in(0x3190, 0x31FF), in(0x3220, 0x3247), in(0x3280, 0x4DBF),
+			in(0x4E00, 0x9FFF), in(0xF900, 0xFAFF), in(0xFE30, 0xFE4F), in(0xFF01, 0xFF9F), in(0x1B000, 0x1B16F),
+			in(0x20000, 0x3FFFF):
+			return wide
+		}
+		return other
+	}
+	last := space
+	for i, r := range s {
+		k := kind(r)
+		if k == wide || k == other && last != other {
+			starts = append(starts, i)
+		}
+		last = k
+	}
+	return starts
 }
 
 // Check reports every way in which s breaks the contract on text. Whatever the text, valid UTF-8 or not:
@@ -60,9 +108,10 @@ func (l Limits) end(text string, start int) int {
 //   - with overlap 0 spans never overlap, so what they hold is the text less the white space left out. With overlap o
 //     a span starts o units before the end of the one before it, never earlier; later only where white space was left
 //     out between them, where o units reach back to the start of the span before it, or by the few runes it takes to
-//     reach a character, to stay out of a grapheme cluster, or (in bytes) to have room for the next character;
+//     reach a character, to stay out of a grapheme cluster, or (in bytes and tokens) to have room for the next
+//     character; in words also by white space; in tokens also by as many as a character has;
 //   - a pull looks no further than Slack bytes beyond the limit of the span it yields: the spans so far stay the same
-//     when the text beyond is replaced.
+//     when the text beyond is replaced. In tokens, 128 bytes for each token of the limit take its place.
 //
 // text should be short: Check walks it some tens of times. It only calls tb.Helper and tb.Errorf, from the caller's
 // goroutine.
@@ -173,12 +222,12 @@ func checkLimits(text string, spans []chunk.Span, limits Limits) (problems []str
 // lateStart returns the text between where next should start and where it does, if nothing excuses that.
 func lateStart(text string, prev, next chunk.Span, limits Limits) string {
 	from := prev.Start // the first start that is allowed
-	for from == prev.Start || limits.size(text[from:prev.End]) > limits.Overlap {
+	for from < prev.End && (from == prev.Start || limits.size(text[from:prev.End]) > limits.Overlap) {
 		_, w := utf8.DecodeRuneInString(text[from:])
 		from += w
-		if limits.Unit == "bytes" { // room for the next character
+		if limits.Unit == "bytes" || limits.Unit == "tokens" { // room for the next character
 			_, w := utf8.DecodeRuneInString(text[prev.End:])
-			for prev.End+w-from > limits.Size {
+			for from < prev.End && limits.size(text[from:prev.End+w]) > limits.Size {
 				_, skip := utf8.DecodeRuneInString(text[from:])
 				from += skip
 			}
@@ -188,6 +237,16 @@ func lateStart(text string, prev, next chunk.Span, limits Limits) string {
 		return ""
 	}
 	missed := text[from:next.Start]
+	switch limits.Unit {
+	case "words":
+		if missed = strings.TrimLeftFunc(missed, unicode.IsSpace); missed == "" {
+			return ""
+		}
+	case "tokens": // the tokens of a character, not all of which may be its own
+		if limits.size(text[from:prev.End])-limits.size(text[next.Start:prev.End]) <= utf8.UTFMax {
+			return ""
+		}
+	}
 	// A cluster that began before from excuses its rest, which starts with a rune that is not ASCII, or is CR LF.
 	if missed == "\n" && text[from-1] == '\r' {
 		return ""

@@ -70,7 +70,7 @@ func TestCheckPasses(t *testing.T) {
 	for _, text := range []string{"", "x", strings.Repeat("abcdefg", 30), strings.Repeat("aé€😀", 30)} {
 		for _, overlap := range []int{0, 3, 9} {
 			r := &recorder{TB: t}
-			Check(r, tiles(10, overlap), text, Limits{"chars", 10, overlap})
+			Check(r, tiles(10, overlap), text, Limits{Unit: "chars", Size: 10, Overlap: overlap})
 			if len(r.problems) > 0 {
 				t.Errorf("overlap %d: got %q, want none", overlap, r.problems)
 			}
@@ -155,7 +155,7 @@ func TestCheckCatches(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			walks = 0
 			r := &recorder{TB: t}
-			Check(r, test.splitter, test.text, Limits{"chars", 10, test.overlap})
+			Check(r, test.splitter, test.text, Limits{Unit: "chars", Size: 10, Overlap: test.overlap})
 			if !slices.ContainsFunc(r.problems, func(p string) bool { return strings.Contains(p, test.want) }) {
 				t.Errorf("got %q, want one with %q", r.problems, test.want)
 			}
