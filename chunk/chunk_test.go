@@ -3,6 +3,7 @@ package chunk_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -367,6 +368,58 @@ func BenchmarkGuardAndID(b *testing.B) {
 				b.Fatal(err)
 			}
 			chunk.ID(hash, plan.Strategy, plan.Settings, sp)
+		}
+	}
+}
+
+// BenchmarkUnits is about words and tokens, on texts with more words than the made-up ones have. CHUNKSTREAM_CORPUS can
+// name a folder with more texts, *.txt.
+func BenchmarkUnits(b *testing.B) {
+	texts := []chunktest.Text{{Name: "han", Text: chunktest.Han(1 << 20)}}
+	globs := []string{"../docs/*.md", "*.go"}
+	if folder := os.Getenv("CHUNKSTREAM_CORPUS"); folder != "" {
+		globs = append(globs, filepath.Join(folder, "*.txt"))
+	}
+	for i, glob := range globs {
+		files, err := filepath.Glob(glob)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if i < 2 && len(texts) > i+1 {
+				texts[i+1].Text += string(text)
+			} else {
+				texts = append(texts, chunktest.Text{Name: filepath.Base(file), Text: string(text)})
+			}
+		}
+	}
+	for _, strategy := range strategies {
+		for _, limits := range []chunktest.Limits{
+			{Unit: "words", Size: 200},
+			{Unit: "tokens", Size: 512, Sizer: sizer(b, "cl100k_base")},
+			{Unit: "tokens", Size: 512, Overlap: 50, Sizer: sizer(b, "cl100k_base")},
+			{Unit: "tokens", Size: 512, Sizer: sizer(b, "o200k_base")},
+		} {
+			s := parse(b, strategy, limits)
+			for _, text := range texts {
+				unit := limits.Unit
+				if e, ok := limits.Sizer.(*token.Encoding); ok {
+					unit = e.Name()
+				}
+				name := fmt.Sprintf("%s/%d-%d-%s/%s", strategy, limits.Size, limits.Overlap, unit, text.Name)
+				b.Run(name, func(b *testing.B) {
+					b.SetBytes(int64(len(text.Text)))
+					b.ReportAllocs()
+					for b.Loop() {
+						for range s.Split(text.Text) {
+						}
+					}
+				})
+			}
 		}
 	}
 }
