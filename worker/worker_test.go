@@ -206,14 +206,19 @@ func TestWhiteSpaceHasNoChunks(t *testing.T) {
 // gated is a strategy whose spans come one by one, each after a step was allowed.
 type gated struct {
 	step  chan struct{}
-	after int // spans before the first wait
+	after int             // spans before the first wait
+	quit  <-chan struct{} // the test is over: a run that still waits must not hold up its end
 }
 
 func (g gated) Split(text string) iter.Seq[chunk.Span] {
 	return func(yield func(chunk.Span) bool) {
 		for i := range len(text) {
 			if i >= g.after {
-				<-g.step
+				select {
+				case <-g.step:
+				case <-g.quit:
+					return
+				}
 			}
 			if !yield(chunk.Span{Start: i, End: i + 1}) {
 				return
@@ -231,7 +236,7 @@ func parseAs(s chunk.Splitter) func(string, []byte) (chunk.Plan, error) {
 func TestStopHandsOverAndSuccessorGoesOn(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	g := gated{make(chan struct{}), 3}
+	g := gated{make(chan struct{}), 3, t.Context().Done()}
 	_, stop := b.start(worker.Config{Parse: parseAs(g)})
 	text := strings.Repeat("abcdefgh", 500)
 	op, left := b.submit(text, `{}`)
@@ -259,7 +264,7 @@ func TestStopHandsOverAndSuccessorGoesOn(t *testing.T) {
 	b.mu.Unlock()
 	free := make(chan struct{})
 	close(free)
-	b.start(worker.Config{Parse: parseAs(gated{free, 0})})
+	b.start(worker.Config{Parse: parseAs(gated{free, 0, nil})})
 	await(t, "the end", ended)
 	got = b.operation(op.ID)
 	if got.Status != store.Completed || got.Chunks != 4000 || got.Attempt != 2 {
@@ -270,7 +275,7 @@ func TestStopHandsOverAndSuccessorGoesOn(t *testing.T) {
 func TestCancelTakesEffectWithinABatch(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	g := gated{make(chan struct{}), 2}
+	g := gated{make(chan struct{}), 2, t.Context().Done()}
 	b.start(worker.Config{Parse: parseAs(g), Lease: 30 * time.Millisecond})
 	op, ended := b.submit("abcdefgh", `{}`)
 	g.step <- struct{}{}
@@ -333,7 +338,7 @@ func TestPermanentErrorsEndAtOnceWithTheCause(t *testing.T) {
 func TestTransientErrorIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	db, err := sql.Open("sqlite", b.path)
+	db, err := sql.Open("sqlite", "file:"+b.path+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -506,11 +511,11 @@ func TestTakesOverFromADeadWorker(t *testing.T) {
 func TestCutOffWithinASecond(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	g := gated{make(chan struct{}), 1}
+	g := gated{make(chan struct{}), 1, t.Context().Done()}
 	_, stop := b.start(worker.Config{Parse: parseAs(g), Drain: 50 * time.Millisecond})
 	b.submit(strings.Repeat("x", 2000), `{}`)
 	g.step <- struct{}{} // the run has begun
-	db, err := sql.Open("sqlite", b.path)
+	db, err := sql.Open("sqlite", "file:"+b.path+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}
