@@ -155,6 +155,10 @@ func problemOf(err error) *Problem {
 			"operations on this document have not ended: cancel them or wait for their end")
 	case errors.Is(err, store.ErrUnknownOutcome):
 		return problem("outcome_unknown", "", "it may or may not have been done: look, or repeat it with an Idempotency-Key")
+	case errors.Is(err, store.ErrUnavailable):
+		return problem("unavailable", "", "the database cannot be reached now; nothing was changed")
+	case errors.Is(err, store.ErrInvalidText):
+		return problem("invalid_value", "name", "the text of a field has a NUL character or is not UTF-8")
 	case errors.Is(err, store.ErrClosed):
 		return problem("unavailable", "", "the server is stopping")
 	case errors.Is(err, context.Canceled):
