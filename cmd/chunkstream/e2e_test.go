@@ -14,6 +14,7 @@ import (
 
 	"chunkstream/client"
 	"chunkstream/event"
+	"chunkstream/servertest"
 )
 
 // TestMainJob is the product's main job: 5 MB of real text over HTTP, cut by a worker, watched on a WebSocket and on
@@ -21,7 +22,7 @@ import (
 func TestMainJob(t *testing.T) {
 	t.Parallel()
 	text := realText(t, 5<<20)
-	address, data := freeAddress(t), t.TempDir()
+	address, data := servertest.FreeAddress(t), t.TempDir()
 	s := startServer(t, address, data, nil, "--lease", "500ms").ready()
 	c := s.client()
 	op, err := c.Submit(t.Context(), client.Submission{Text: strings.NewReader(text), Name: "go.txt",
@@ -85,7 +86,7 @@ func TestMainJob(t *testing.T) {
 func TestStopHandsOver(t *testing.T) {
 	t.Parallel()
 	text := realText(t, 3<<20)
-	address, data := freeAddress(t), t.TempDir()
+	address, data := servertest.FreeAddress(t), t.TempDir()
 	s := startServer(t, address, data, nil, "--lease", "1h").ready()
 	op, err := s.client().Submit(t.Context(), client.Submission{Text: strings.NewReader(text),
 		Settings: url.Values{"chunk_size": {"30"}}})
@@ -135,7 +136,7 @@ func TestStopHandsOver(t *testing.T) {
 // TestSampleIsChunked: a first start has something to show, a second does not make it again.
 func TestSampleIsChunked(t *testing.T) {
 	t.Parallel()
-	address, data := freeAddress(t), t.TempDir()
+	address, data := servertest.FreeAddress(t), t.TempDir()
 	for range 2 {
 		s := startServer(t, address, data, nil).ready()
 		var ops []client.Operation
@@ -164,7 +165,7 @@ func TestSampleIsChunked(t *testing.T) {
 // TestRefusesToStart: what is wrong, the way out, exit code 2.
 func TestRefusesToStart(t *testing.T) {
 	t.Parallel()
-	taken := startServer(t, freeAddress(t), t.TempDir(), nil).ready()
+	taken := startServer(t, servertest.FreeAddress(t), t.TempDir(), nil).ready()
 	for name, c := range map[string]struct {
 		env  []string
 		args []string
@@ -196,7 +197,7 @@ func TestRefusesToStart(t *testing.T) {
 func TestKeyOnANetwork(t *testing.T) {
 	t.Parallel()
 	const key = "0123456789abcdef0123456789abcdef"
-	_, port, _ := strings.Cut(freeAddress(t), ":")
+	_, port, _ := strings.Cut(servertest.FreeAddress(t), ":")
 	s := startServer(t, "0.0.0.0:"+port, t.TempDir(), []string{"CHUNKSTREAM_API_KEY=" + key}).ready()
 	if strings.Contains(s.output.String(), key) {
 		t.Error("the key was printed")

@@ -17,6 +17,7 @@ import (
 	"chunkstream/client"
 	"chunkstream/crashpoint"
 	"chunkstream/event"
+	"chunkstream/servertest"
 )
 
 func kills(t *testing.T, standard int) int {
@@ -34,7 +35,7 @@ func kills(t *testing.T, standard int) int {
 // documents are in flight.
 func TestKillLoop(t *testing.T) {
 	rng := seed(t)
-	address, data := freeAddress(t), t.TempDir()
+	address, data := servertest.FreeAddress(t), t.TempDir()
 	// Whoever kills a server 200 times will hit the same operation twice in a row: that does not make it poison.
 	flags := []string{"--lease", "500ms", "--poison-after", "1000000"}
 	l := newFlight(t, rng, sqliteIn(data), address)
@@ -81,7 +82,7 @@ func TestKillLoop(t *testing.T) {
 func TestFreezeLoop(t *testing.T) {
 	rng := seed(t)
 	data := t.TempDir()
-	addresses := []string{freeAddress(t), freeAddress(t)}
+	addresses := []string{servertest.FreeAddress(t), servertest.FreeAddress(t)}
 	flags := []string{"--lease", "500ms", "--poison-after", "1000000"}
 	servers := []*server{
 		startServer(t, addresses[0], data, nil, flags...).ready(),
@@ -136,7 +137,7 @@ func counterOf(t *testing.T, address, name string) float64 {
 func TestKillAtTheDefaultLease(t *testing.T) {
 	rng := seed(t)
 	text := realText(t, 4<<20)
-	address, data := freeAddress(t), t.TempDir()
+	address, data := servertest.FreeAddress(t), t.TempDir()
 	s := startServer(t, address, data, nil).ready()
 	var worst time.Duration
 	for i := range kills(t, 10) {

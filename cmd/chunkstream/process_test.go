@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -36,21 +35,6 @@ func TestMain(m *testing.M) {
 		os.Exit(run(ctx, os.Args[1:]))
 	}
 	os.Exit(m.Run())
-}
-
-// freeAddress gives a loopback address that nobody listens on.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}()
-	return l.Addr().String()
 }
 
 // server is the program in a process of its own.

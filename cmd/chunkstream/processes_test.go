@@ -48,11 +48,11 @@ func startFleet(t *testing.T, database string, redis *servertest.Redis) *fleet {
 }
 
 func (f *fleet) web() *server {
-	return startProcess(f.t, "serve", freeAddress(f.t), nil, append(slices.Clone(f.flags), "--workers", "0")...)
+	return startProcess(f.t, "serve", servertest.FreeAddress(f.t), nil, append(slices.Clone(f.flags), "--workers", "0")...)
 }
 
 func (f *fleet) worker() *server {
-	return startProcess(f.t, "worker", freeAddress(f.t), nil, f.flags...)
+	return startProcess(f.t, "worker", servertest.FreeAddress(f.t), nil, f.flags...)
 }
 
 func (f *fleet) addresses() []string {

@@ -52,7 +52,7 @@ func TestDoctor(t *testing.T) {
 	redis := servertest.StartRedis(t)
 	full := servertest.StartRedis(t, "--maxmemory", "100mb", "--maxmemory-policy", "noeviction")
 	locked := servertest.StartRedis(t, "--requirepass", "secret")
-	away := freeAddress(t)
+	away := servertest.FreeAddress(t)
 	for name, c := range map[string]struct {
 		args []string
 		code int
@@ -84,7 +84,7 @@ func TestDoctor(t *testing.T) {
 func TestRoleMetrics(t *testing.T) {
 	t.Parallel()
 	redis := servertest.StartRedis(t)
-	s := startServer(t, freeAddress(t), t.TempDir(), nil, "--redis", redis.URL()).ready()
+	s := startServer(t, servertest.FreeAddress(t), t.TempDir(), nil, "--redis", redis.URL()).ready()
 	resp, err := http.Get("http://" + s.address + "/metrics")
 	if err != nil {
 		t.Fatal(err)
