@@ -33,6 +33,7 @@ var street = []room{
 	{"extract", "file formats → text", "", ""},
 	{"redisconn", "the three Redis client roles; the only expert on the driver", "",
 		"context log/slog math/rand/v2 net time" + rueidis},
+	{"celery", "the door for Celery producers: their tasks in, results out", "redisconn", "context log/slog time"},
 	{"client", "a small Go client of the HTTP API", "event", "context math/rand/v2 net net/http time" + gws},
 	{"servertest", "real Redis and Postgres servers as child processes, for tests", "", "net os os/exec time"},
 	{"crashpoint", "named places where a test build can be killed; nothing otherwise", "", "os"},

@@ -18,6 +18,7 @@ import (
 
 type workerCmd struct {
 	backing
+	celeryFlags
 	Listen string `placeholder:"ADDRESS" help:"Also answer /healthz, /readyz and /metrics here, such as 127.0.0.1:9484. Nothing else is served, and no key is asked."`
 
 	out io.Writer
@@ -39,6 +40,11 @@ func (c *workerCmd) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	door, err := c.celeryFlags.open(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, door.close()) }()
 	var serving errgroup.Group
 	var server *http.Server
 	failed := make(chan struct{})
@@ -51,6 +57,7 @@ func (c *workerCmd) Run(ctx context.Context) (err error) {
 		serving.Go(func() error { return serveHTTP(server, listener, failed) })
 	}
 	s.start(ctx)
+	door.start(ctx)
 	fmt.Fprintf(c.out, "chunkstream %s · worker %s · %d large and %d small at once · %s\n", version(), workerName(), c.Workers,
 		smallSlots*c.Workers, c.standsOn())
 	select {
@@ -58,7 +65,7 @@ func (c *workerCmd) Run(ctx context.Context) (err error) {
 	case <-failed:
 	}
 	s.log.Info("stopping: handing over")
-	err = errors.Join(s.stopWork(), s.stopStreams(ctx))
+	err = errors.Join(door.stop(), s.stopWork(), s.stopStreams(ctx))
 	if server != nil {
 		err = errors.Join(err, shutDown(ctx, server, s.log), serving.Wait())
 	}
