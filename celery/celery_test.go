@@ -491,10 +491,9 @@ func TestPythonPutsBack(t *testing.T) {
 	p.do(step{"do": "restore"}, &restored)
 	eventually(t, "both delivered again", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.submits == 4 })
 	stop()
-	for _, list := range []string{"celery", "celery\x06\x169"} {
-		if got := strings.TrimPrefix(do(t, r, "LLEN", list), ":"); got < "1" {
-			t.Errorf("messages given back to %q: got %s", list, got)
-		}
+	// Kombu 5.2 puts everything back into the list of priority 0.
+	if got := strings.TrimPrefix(do(t, r, "LLEN", "celery"), ":"); got != "2" {
+		t.Errorf("messages given back: got %s", got)
 	}
 	if got := do(t, r, "HLEN", "unacked"); strings.TrimPrefix(got, ":") != "0" {
 		t.Errorf("records after the end: got %s", got)

@@ -19,7 +19,8 @@ func TestCelery(t *testing.T) {
 	t.Parallel()
 	redis, data := servertest.StartRedis(t), t.TempDir()
 	start := func() *server {
-		return startProcess(t, "worker", servertest.FreeAddress(t), nil, "--data", data, "--lease", "1s", "--celery-broker", redis.URL(), "--celery-visibility", "2s").ready()
+		return startProcess(t, "worker", servertest.FreeAddress(t), nil, "--data", data, "--lease", "1s",
+			"--celery-broker", redis.URL(), "--celery-visibility", "2s").ready()
 	}
 	cmd := exec.Command("/usr/bin/python3", "../../celery/testdata/producer.py", redis.URL())
 	cmd.Stderr = os.Stderr
@@ -83,11 +84,12 @@ func TestCelery(t *testing.T) {
 		do(&state, map[string]any{"do": "state", "id": "big"})
 	}
 	first.kill()
-	second := start()
 	began := time.Now()
+	second := start()
 	big := get("big")
 	t.Logf("the result came %v after the kill", time.Since(began).Round(10*time.Millisecond))
-	if big.State != "SUCCESS" || big.Result.Bytes != int64(len(text)) || big.Result.Chunks < 1000 || big.Result.RequestID != "their-big" {
+	if big.State != "SUCCESS" || big.Result.Bytes != int64(len(text)) || big.Result.Chunks < 1000 ||
+		big.Result.RequestID != "their-big" {
 		t.Fatalf("big: got %+v", big)
 	}
 	send("again", map[string]any{"document_id": big.Result.DocumentID, "config": map[string]any{"chunk_size": 100000}})
