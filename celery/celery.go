@@ -137,13 +137,15 @@ func (d *Door) Run(ctx context.Context) error {
 	var swept, renewed time.Time
 	for ctx.Err() == nil {
 		var failed error
-		if now := time.Now(); now.Sub(swept) >= sweep {
-			swept = now
-			failed = errors.Join(failed, d.putBack(ctx))
-		}
 		if now := time.Now(); now.Sub(renewed) >= d.config.Visibility/4 {
-			renewed = now
-			failed = errors.Join(failed, d.renew(ctx))
+			if failed = d.renew(ctx); failed == nil {
+				renewed = now
+			}
+		}
+		// After the renewal, so that what took long in this process is not taken for that of a dead one.
+		if now := time.Now(); failed == nil && now.Sub(swept) >= sweep {
+			swept = now
+			failed = d.putBack(ctx)
 		}
 		taken, err := d.take(ctx)
 		failed = errors.Join(failed, err, d.submit(ctx), d.follow(ctx), d.answer(ctx))

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -209,7 +210,7 @@ func loneSurrogate(raw []byte) bool {
 		var unit uint64
 		if raw[i] == '\\' {
 			if raw[i+1] == 'u' { // raw has been decoded: four digits follow
-				_, _ = fmt.Sscanf(string(raw[i+2:i+6]), "%x", &unit)
+				unit, _ = strconv.ParseUint(string(raw[i+2:i+6]), 16, 16)
 				i += 4
 			}
 			i++

@@ -80,14 +80,15 @@ func TestCelery(t *testing.T) {
 	text := realText(t, 4<<20)
 	first := start()
 	send("big", map[string]any{"text": text, "strategy": "recursive", "config": map[string]any{"chunk_size": 200}})
-	for state := ""; state != "STARTED" && state != "SUCCESS"; {
+	state := ""
+	for state != "STARTED" && state != "SUCCESS" {
 		do(&state, map[string]any{"do": "state", "id": "big"})
 	}
 	first.kill()
 	began := time.Now()
 	second := start()
 	big := get("big")
-	t.Logf("the result came %v after the kill", time.Since(began).Round(10*time.Millisecond))
+	t.Logf("killed when %s, the result came %v after", state, time.Since(began).Round(10*time.Millisecond))
 	if big.State != "SUCCESS" || big.Result.Bytes != int64(len(text)) || big.Result.Chunks < 1000 ||
 		big.Result.RequestID != "their-big" {
 		t.Fatalf("big: got %+v", big)
