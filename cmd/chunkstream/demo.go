@@ -151,9 +151,9 @@ func (s *stage) play(ctx context.Context) error {
 	texts := make([]string, 3)
 	ops := make([]client.Operation, 3)
 	for i := range texts {
-		texts[i] = demoText(i, []int{1 << 20, 1 << 20, 16 << 20}[i]) // the last one takes long enough to be caught at it
+		texts[i] = demoText(i, []int{1 << 19, 1 << 19, 8 << 20}[i]) // the last one takes long enough to be caught at it
 		if ops[i], err = c.Submit(ctx, client.Submission{Text: strings.NewReader(texts[i]), Name: fmt.Sprint("document ", i+1),
-			Settings: url.Values{"chunk_size": {"40"}}}); err != nil {
+			Settings: url.Values{"chunk_size": {"60"}}}); err != nil {
 			return fmt.Errorf("submit: %w", err)
 		}
 		s.say("submitted document %d, %d bytes: %s", i+1, len(texts[i]), ops[i].ID)

@@ -26,7 +26,7 @@ func TestMainJob(t *testing.T) {
 	s := startServer(t, address, data, nil, "--lease", "500ms").ready()
 	c := s.client()
 	op, err := c.Submit(t.Context(), client.Submission{Text: strings.NewReader(text), Name: "go.txt",
-		Settings: url.Values{"chunk_size": {"150"}}})
+		Settings: url.Values{"chunk_size": {fmt.Sprint(100 * slowdown)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestMainJob(t *testing.T) {
 // waiting for the lease.
 func TestStopHandsOver(t *testing.T) {
 	t.Parallel()
-	text := realText(t, 3<<20)
+	text := realText(t, 4<<20/slowdown)
 	address, data := servertest.FreeAddress(t), t.TempDir()
 	s := startServer(t, address, data, nil, "--lease", "1h").ready()
 	op, err := s.client().Submit(t.Context(), client.Submission{Text: strings.NewReader(text),

@@ -68,7 +68,7 @@ func newFlight(t *testing.T, rng *rand.Rand, database store.Config, addresses ..
 	}
 	all := realText(t, 8<<20)
 	for i := range 40 {
-		size := []int{500, 4 << 10, 100 << 10, 1 << 20, 2 << 20}[i%5]
+		size := []int{500, 4 << 10, 100 << 10, 1 << 20, 2 << 20}[i%5] / slowdown
 		at := rng.IntN(len(all) - size)
 		l.texts = append(l.texts, strings.ToValidUTF8(all[at:at+size], "?"))
 	}

@@ -1,0 +1,50 @@
+//go:build !race
+
+package chunk_test
+
+import (
+	"testing"
+
+	"chunkstream/chunk/chunktest"
+)
+
+// tokenText is how much of each text is checked in tokens, in bytes.
+const tokenText = 1 << 30
+
+// Not parallel: it measures time.
+func TestLinear(t *testing.T) {
+	for _, strategy := range strategies {
+		for _, limits := range []chunktest.Limits{
+			{Unit: "chars", Size: 1000},
+			{Unit: "chars", Size: 1000, Overlap: 200},
+			{Unit: "bytes", Size: 4096},
+			{Unit: "words", Size: 10},
+			{Unit: "words", Size: 10, Overlap: 3},
+			{Unit: "tokens", Size: 64, Sizer: sizer(t, "cl100k_base")},
+			{Unit: "tokens", Size: 64, Overlap: 8, Sizer: sizer(t, "o200k_base")},
+		} {
+			chunktest.Linear(t, parse(t, strategy, limits))
+		}
+	}
+}
+
+func TestNoAllocations(t *testing.T) {
+	text := chunktest.Prose(1 << 18)
+	for _, strategy := range strategies {
+		for _, limits := range []chunktest.Limits{
+			{Unit: "chars", Size: 1000, Overlap: 100}, {Unit: "words", Size: 100, Overlap: 10},
+			{Unit: "tokens", Size: 100, Overlap: 10, Sizer: sizer(t, "cl100k_base")},
+		} {
+			s := parse(t, strategy, limits)
+			spans := 0
+			got := testing.AllocsPerRun(5, func() {
+				for range s.Split(text) {
+					spans++
+				}
+			})
+			if got > 16 { // the walk itself, not its hundreds of spans
+				t.Errorf("%s %s: got %v allocations a walk, want at most 16", strategy, limits.Unit, got)
+			}
+		}
+	}
+}
