@@ -49,8 +49,8 @@ type Config struct {
 	// process too, and then returns the same operation. A *Refusal is the task's result; after another error, Submit is
 	// called again, a second later. Needed.
 	Submit func(ctx context.Context, t Task) (Operation, error)
-	// Look gives the states of operations that have changed since it was last asked for them, or of all. Needed.
-	Look func(ctx context.Context, operationIDs []string) (map[string]State, error)
+	// Look gives, by id, the states of those operations whose Seq is not the one given, which is 0 at first. Needed.
+	Look func(ctx context.Context, seen map[string]int64) (map[string]State, error)
 	// Visibility is how long a message stays with a process that has died. It should be the same in all processes. 0 means
 	// DefaultVisibility; at least a second.
 	Visibility time.Duration
@@ -65,6 +65,7 @@ type Operation struct{ ID, DocumentID string }
 
 // State is how an operation stands.
 type State struct {
+	Seq           int64 // of its newest event, at least 1
 	Started       bool
 	Ended         bool
 	Refusal       *Refusal // why it failed; nil if it did not
@@ -86,6 +87,7 @@ type hand struct {
 	tag, list string
 	parsed    parsed
 	operation Operation
+	seen      int64  // the operation's newest event that the producer was told of, or need not be
 	started   bool   // has been told to the producer
 	status    string // of its result; empty while there is none
 	result    any
@@ -288,19 +290,23 @@ func (d *Door) submitAll(ctx context.Context) error {
 
 // follow learns what has become of the operations in hand.
 func (d *Door) follow(ctx context.Context) error {
-	var ids []string
+	seen := map[string]int64{} // two messages in hand may be of the same operation
 	for _, h := range d.hands {
 		if h.status == "" && h.operation.ID != "" {
-			ids = append(ids, h.operation.ID)
+			last, twice := seen[h.operation.ID]
+			if !twice || h.seen < last {
+				seen[h.operation.ID] = h.seen
+			}
 		}
 	}
-	if len(ids) == 0 {
+	if len(seen) == 0 {
 		return nil
 	}
-	states, err := d.config.Look(ctx, ids)
+	states, err := d.config.Look(ctx, seen)
 	if err != nil {
 		return fmt.Errorf("look at operations: %w", err)
 	}
+	var failed error
 	for _, h := range d.hands {
 		s, changed := states[h.operation.ID]
 		summary := Summary{OperationID: h.operation.ID, RequestID: h.parsed.task.OperationID,
@@ -314,13 +320,17 @@ func (d *Door) follow(ctx context.Context) error {
 		case s.Ended:
 			h.status, h.result = success, summary
 		case s.Started && !h.started:
-			h.started = true
 			if err := d.tell(ctx, h, started, summary, false); err != nil {
-				return err
+				failed = err // it is told again; what has ended must be noted all the same
+				continue
 			}
+			h.started = true
+		}
+		if changed {
+			h.seen = s.Seq
 		}
 	}
-	return nil
+	return failed
 }
 
 // answer writes the results there are; with its result, a task is out of hand.

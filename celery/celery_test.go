@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 				fmt.Println(t.ID)
 				select {} // until it is killed
 			},
-			Look: func(context.Context, []string) (map[string]celery.State, error) { return nil, nil },
+			Look: func(context.Context, map[string]int64) (map[string]celery.State, error) { return nil, nil },
 		})
 		if err == nil {
 			err = door.Run(context.Background())
@@ -163,12 +163,14 @@ func (w *truth) submit(ctx context.Context, t celery.Task) (celery.Operation, er
 	return celery.Operation{ID: "op-" + t.ID, DocumentID: t.DocumentID}, nil
 }
 
-func (w *truth) look(_ context.Context, ids []string) (map[string]celery.State, error) {
+func (w *truth) look(_ context.Context, seen map[string]int64) (map[string]celery.State, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	states := map[string]celery.State{}
-	for _, id := range ids {
-		states[id] = w.state
+	for id, seq := range seen {
+		if seq != w.state.Seq || seq == 0 {
+			states[id] = w.state
+		}
 	}
 	return states, nil
 }
@@ -177,6 +179,7 @@ func (w *truth) look(_ context.Context, ids []string) (map[string]celery.State, 
 func (w *truth) set(s celery.State, failing error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	s.Seq = w.state.Seq + 1
 	w.state, w.failing = s, failing
 }
 
@@ -507,6 +510,48 @@ func TestPythonPutsBack(t *testing.T) {
 	}
 	if got := w.ids(); len(got) != 2 {
 		t.Errorf("operations: got %q, want two", got)
+	}
+}
+
+// Redis goes away when states are to be written: they are, when it is back, though the database tells each once.
+func TestRedisAway(t *testing.T) {
+	t.Parallel()
+	r, w := servertest.StartRedis(t), newTruth()
+	for _, id := range []string{"runs", "ends"} {
+		body := base64.StdEncoding.EncodeToString([]byte(`[["o","d"],{},{}]`))
+		do(t, r, "LPUSH", "celery", `{"body":"`+body+`","content-type":"application/json","headers":{"task":"`+celery.TaskName+
+			`","id":"`+id+`"},"properties":{"body_encoding":"base64"}}`)
+	}
+	both := make(chan struct{})
+	waiting := both
+	serve(t, r, w, func(c *celery.Config) {
+		c.Look = func(_ context.Context, seen map[string]int64) (map[string]celery.State, error) {
+			states := map[string]celery.State{"op-runs": {Seq: 2, Started: true}, "op-ends": {Seq: 3, Ended: true}}
+			if len(seen) == 2 && both != nil {
+				r.Freeze()
+				close(both)
+				both = nil
+			}
+			for id, s := range states {
+				if last, asked := seen[id]; !asked || last == s.Seq {
+					delete(states, id)
+				}
+			}
+			return states, nil
+		}
+	})
+	select {
+	case <-waiting:
+	case <-time.After(patience):
+		t.Fatal("two tasks were never in hand together")
+	}
+	time.Sleep(700 * time.Millisecond) // longer than a command may take: the writing has failed
+	r.Thaw()
+	for id, want := range map[string]string{"runs": "STARTED", "ends": "SUCCESS"} {
+		eventually(t, id+" is "+want, func() bool {
+			got, err := r.Do("EXISTS", "celery-task-meta-"+id)
+			return err == nil && strings.TrimPrefix(got, ":") == "1"
+		})
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -49,7 +51,7 @@ func (c *celeryFlags) open(ctx context.Context, s *service) (*taskDoor, error) {
 		return nil, &exitError{exitUsage, err, hint}
 	}
 	door, err := celery.New(celery.Config{Commands: conns.Commands, Queues: c.CeleryQueue, Submit: s.submitTask,
-		Look: s.lookAtTasks(), Visibility: c.CeleryVisibility, Log: s.log})
+		Look: s.lookAtTasks, Visibility: c.CeleryVisibility, Log: s.log})
 	if err != nil {
 		return nil, errors.Join(&exitError{exitUsage, err, hint}, conns.Close())
 	}
@@ -145,39 +147,35 @@ func digest(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// lookAtTasks gives a function that reads those operations whose newest event it has not read yet. It is for one caller.
-func (s *service) lookAtTasks() func(context.Context, []string) (map[string]celery.State, error) {
-	seen := map[string]int64{} // of what was asked for last
-	return func(ctx context.Context, ids []string) (map[string]celery.State, error) {
-		heads, err := s.db.Heads(ctx, ids)
+// lookAtTasks reads those operations that have a newer event than the one seen.
+func (s *service) lookAtTasks(ctx context.Context, seen map[string]int64) (map[string]celery.State, error) {
+	heads, err := s.db.Heads(ctx, slices.Collect(maps.Keys(seen)))
+	if err != nil {
+		return nil, err
+	}
+	exist, states := map[string]bool{}, map[string]celery.State{}
+	for _, h := range heads {
+		exist[h.OperationID] = true
+		if seen[h.OperationID] == h.Seq {
+			continue
+		}
+		op, err := s.db.Operation(ctx, auth.Local.Owner, h.OperationID)
 		if err != nil {
 			return nil, err
 		}
-		now, states := map[string]int64{}, map[string]celery.State{}
-		for _, h := range heads {
-			now[h.OperationID] = h.Seq
-			if seen[h.OperationID] == h.Seq {
-				continue
-			}
-			op, err := s.db.Operation(ctx, auth.Local.Owner, h.OperationID)
-			if err != nil {
-				return nil, err
-			}
-			states[op.ID] = taskState(op)
-		}
-		for _, id := range ids {
-			if now[id] == 0 {
-				states[id] = celery.State{Ended: true,
-					Refusal: &celery.Refusal{Module: "builtins", Type: "LookupError", Problem: "the operation was deleted"}}
-			}
-		}
-		seen = now
-		return states, nil
+		states[op.ID] = taskState(op)
 	}
+	for id := range seen {
+		if !exist[id] {
+			states[id] = celery.State{Ended: true,
+				Refusal: &celery.Refusal{Module: "builtins", Type: "LookupError", Problem: "the operation was deleted"}}
+		}
+	}
+	return states, nil
 }
 
 func taskState(op store.Operation) celery.State {
-	st := celery.State{Started: op.Status == store.Processing, Ended: op.Status.Final(),
+	st := celery.State{Seq: op.Seq, Started: op.Status == store.Processing, Ended: op.Status.Final(),
 		Cancelled: op.Status == store.Cancelled, Chunks: op.Chunks, Bytes: op.BytesTotal}
 	if op.Status == store.Failed {
 		st.Refusal = &celery.Refusal{Module: "builtins", Type: "RuntimeError", Problem: "the operation failed"}
