@@ -86,7 +86,7 @@ func (d *taskDoor) close() error {
 // submitTask makes an operation of a task. The task's id is the idempotency key, so that a task that comes again is the
 // same operation.
 func (s *service) submitTask(ctx context.Context, t celery.Task) (op celery.Operation, err error) {
-	plan, err := chunk.Parse(t.Strategy, t.Config)
+	plan, err := parser.Parse(t.Strategy, t.Config)
 	if err != nil {
 		return op, refused("ValueError", err.Error())
 	}

@@ -15,6 +15,7 @@ import (
 	"chunkstream/client"
 	"chunkstream/event"
 	"chunkstream/servertest"
+	"chunkstream/token"
 )
 
 // TestMainJob is the product's main job: 5 MB of real text over HTTP, cut by a worker, watched on a WebSocket and on
@@ -160,6 +161,33 @@ func TestSampleIsChunked(t *testing.T) {
 		checkChunks(t, s.client(), ops[0], sampleText)
 		s.stop()
 	}
+}
+
+// TestTokens: the service counts as the models do; the settings say by which vocabulary.
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, servertest.FreeAddress(t), t.TempDir(), nil).ready()
+	text := realText(t, 100<<10)
+	op, err := s.client().Submit(t.Context(), client.Submission{Text: strings.NewReader(text), Wait: 30 * time.Second,
+		Settings: url.Values{"unit": {"tokens"}, "chunk_size": {"64"}, "tokenizer": {"cl100k_base"}}})
+	if err != nil || op.Status != "completed" {
+		t.Fatalf("%+v, %v", op, err)
+	}
+	cl100k, err := token.Get("cl100k_base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	for c, err := range s.client().Chunks(t.Context(), op.ID) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := cl100k.Count(c.Text); n > 64 || c.Text != text[c.StartByte:c.EndByte] || int(c.StartByte) < at {
+			t.Fatalf("chunk %d at %d has %d tokens", c.Index, c.StartByte, n)
+		}
+		at = int(c.EndByte)
+	}
+	s.stop()
 }
 
 // TestRefusesToStart: what is wrong, the way out, exit code 2.

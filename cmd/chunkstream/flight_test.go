@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,19 +16,6 @@ import (
 	"chunkstream/event"
 	"chunkstream/store"
 )
-
-// seed makes a run repeatable: CHUNKSTREAM_SEED replays one.
-func seed(t *testing.T) *rand.Rand {
-	n := rand.Uint64()
-	if s := os.Getenv("CHUNKSTREAM_SEED"); s != "" {
-		var err error
-		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("CHUNKSTREAM_SEED=%d", n)
-	return rand.New(rand.NewPCG(n, n))
-}
 
 // flight keeps documents in flight against an address whose server comes and goes, and watches every one of them.
 type flight struct {

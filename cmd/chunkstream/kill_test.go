@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,6 +20,19 @@ import (
 	"chunkstream/event"
 	"chunkstream/servertest"
 )
+
+// seed makes a run repeatable: CHUNKSTREAM_SEED replays one.
+func seed(t *testing.T) *rand.Rand {
+	n := rand.Uint64()
+	if s := os.Getenv("CHUNKSTREAM_SEED"); s != "" {
+		var err error
+		if n, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("CHUNKSTREAM_SEED=%d", n)
+	return rand.New(rand.NewPCG(n, n))
+}
 
 func kills(t *testing.T, standard int) int {
 	if s := os.Getenv("CHUNKSTREAM_KILLS"); s != "" {

@@ -16,11 +16,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"chunkstream/api"
+	"chunkstream/chunk"
 	"chunkstream/dispatch"
 	"chunkstream/event"
 	"chunkstream/live"
 	"chunkstream/redisconn"
 	"chunkstream/store"
+	"chunkstream/token"
 	"chunkstream/worker"
 )
 
@@ -159,7 +161,7 @@ func (b *backing) open(ctx context.Context) (s *service, err error) {
 	}
 	s.hub = live.NewHub(source, live.Config{Bus: s.bus})
 	s.work, err = worker.New(worker.Config{
-		Store: s.db, Publish: s.hub.Publish,
+		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse,
 		Woken: func(l store.Lane) <-chan struct{} { return s.wake.Woken(string(l)) },
 		Name:  workerName(), LargeSlots: b.Workers, SmallSlots: smallSlots * b.Workers, Lease: b.Lease,
 		Poll: min(time.Second, b.Lease/2), Drain: drainWork, Log: s.log,
@@ -173,6 +175,9 @@ func (b *backing) open(ctx context.Context) (s *service, err error) {
 	}
 	return s, nil
 }
+
+// parser makes the splitters of every part of the program, so that all count the same tokens.
+var parser = chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) { return token.Get(name) }}
 
 // busDepth is how many events may wait for delivery in the process.
 const busDepth = 4096
