@@ -6,11 +6,23 @@ type scratch struct {
 	known []known
 }
 
-func (e *Encoding) take() *scratch { return e.pool.Get().(*scratch) }
+// take gives a scratch that nobody uses. At most one for each processor is kept: a sync.Pool would let go of them, and of
+// all that is known, at every second garbage collection.
+func (e *Encoding) take() *scratch {
+	select {
+	case s := <-e.idle:
+		return s
+	default:
+		return &scratch{known: make([]known, cacheSize)}
+	}
+}
 
 func (e *Encoding) give(s *scratch) {
 	s.lay.trim()
-	e.pool.Put(s)
+	select {
+	case e.idle <- s:
+	default:
+	}
 }
 
 // known is a short piece that has been counted: its first eight bytes, its others, and in the highest byte its length

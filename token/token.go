@@ -9,9 +9,9 @@ package token
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"unicode/utf8"
 )
 
@@ -50,8 +50,8 @@ type Encoding struct {
 	pattern pattern
 	classes *classes
 	*vocabulary
-	widest int       // the bytes of the longest token
-	pool   sync.Pool // of *scratch
+	widest int // the bytes of the longest token
+	idle   chan *scratch
 }
 
 func newEncoding(name string, p pattern, parts ...string) (*Encoding, error) {
@@ -59,11 +59,11 @@ func newEncoding(name string, p pattern, parts ...string) (*Encoding, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Encoding{name: name, pattern: p, classes: classTable(), vocabulary: v}
+	e := &Encoding{name: name, pattern: p, classes: classTable(), vocabulary: v,
+		idle: make(chan *scratch, runtime.GOMAXPROCS(0))}
 	for t := range v.shorter {
 		e.widest = max(e.widest, v.len(uint32(t)))
 	}
-	e.pool.New = func() any { return &scratch{known: make([]known, cacheSize)} }
 	return e, nil
 }
 
