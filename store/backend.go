@@ -15,6 +15,10 @@ type backend interface {
 	do(ctx context.Context, fn func(*tx) error) error
 	// doPart is do for a part of a long text: it is durable only with the next do that returns after it.
 	doPart(ctx context.Context, fn func(*tx) error) error
+	// doLease is do for taking or renewing a lease. What it did may be lost in a crash of the machine that ends all
+	// workers of the database with it; anywhere else it is as durable as the rest, since a second holder of an epoch
+	// would be one too many.
+	doLease(ctx context.Context, fn func(*tx) error) error
 	// read calls row once per row of a query outside any transaction, until it fails.
 	read(ctx context.Context, text string, args []any, row func(scan) error) error
 	// readOne scans the only row; no row is sql.ErrNoRows.

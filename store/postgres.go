@@ -288,6 +288,9 @@ func (p *postgres) do(ctx context.Context, fn func(*tx) error) error {
 	return p.transact(ctx, fn, []string{`BEGIN`})
 }
 
+// doLease is do: workers outlive a crash of the server.
+func (p *postgres) doLease(ctx context.Context, fn func(*tx) error) error { return p.do(ctx, fn) }
+
 // doPart does not wait for the disk: the write-ahead log is flushed in order, so the commit of the do that follows
 // takes this one along.
 func (p *postgres) doPart(ctx context.Context, fn func(*tx) error) error {

@@ -49,7 +49,7 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 	}
 	var runs []*Run
 	var more bool
-	err := s.db.do(ctx, func(t *tx) error {
+	err := s.db.doLease(ctx, func(t *tx) error {
 		runs, more = nil, false
 		budget := c.Bytes
 		err := t.each(selectDue, []any{string(c.Lane), c.SplitterVersion, c.Slots},
@@ -199,7 +199,7 @@ func (s *Store) Renew(ctx context.Context, runs []*Run) ([]*Run, []*Run, error) 
 	}
 	const held, asked = 1, 2
 	states := make([]int, len(runs))
-	err := s.db.do(ctx, func(t *tx) error {
+	err := s.db.doLease(ctx, func(t *tx) error {
 		clear(states)
 		for i, r := range runs {
 			err := t.then(`UPDATE operations SET lease_until = `+nowMs+` + $1

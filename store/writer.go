@@ -48,6 +48,7 @@ const (
 // job is one caller's work. Its fn runs on the writing goroutine inside a transaction and must not wait for anything.
 type job struct {
 	fn    func(*tx) error
+	sync  bool         // its commit must be on the disk
 	state atomic.Int32 // waiting → running, or waiting → abandoned
 	err   error        // read after done
 	done  chan struct{}
@@ -90,21 +91,29 @@ func (w *writer) close() error {
 
 // do runs fn in a durable transaction and returns when it is committed and synced, or has failed. Whoever stops
 // waiting (ctx) before fn began changed nothing; after that the outcome is unknown.
-func (w *writer) do(ctx context.Context, fn func(*tx) error) error { return w.send(ctx, w.jobs, fn) }
+func (w *writer) do(ctx context.Context, fn func(*tx) error) error {
+	return w.send(ctx, w.jobs, &job{fn: fn, sync: true})
+}
+
+// doLease joins a group as do does, and asks for no sync of its own: SQLite's workers run on its machine, so whatever
+// loses the commit ends them too.
+func (w *writer) doLease(ctx context.Context, fn func(*tx) error) error {
+	return w.send(ctx, w.jobs, &job{fn: fn})
+}
 
 // doPart runs fn in a transaction of its own that is not synced: the next synced commit makes it durable, since both
 // are in the same write-ahead log.
 func (w *writer) doPart(ctx context.Context, fn func(*tx) error) error {
-	return w.send(ctx, w.parts, fn)
+	return w.send(ctx, w.parts, &job{fn: fn})
 }
 
-func (w *writer) send(ctx context.Context, to chan *job, fn func(*tx) error) error {
+func (w *writer) send(ctx context.Context, to chan *job, j *job) error {
 	select {
 	case <-w.closed:
 		return ErrClosed
 	default:
 	}
-	j := &job{fn: fn, done: make(chan struct{})}
+	j.done = make(chan struct{})
 	select {
 	case to <- j:
 	case <-ctx.Done():
@@ -156,9 +165,9 @@ func (w *writer) run() {
 			default:
 			}
 		}
-		w.commit(group, true)
+		w.commit(group)
 		if part != nil {
-			w.commit([]*job{part}, false)
+			w.commit([]*job{part})
 		}
 		w.restartLog()
 	}
@@ -185,11 +194,11 @@ func (j *job) finish(err error) {
 
 // commit runs the group in one transaction. A job's own error undoes that job; an error of the transaction is
 // everybody's.
-func (w *writer) commit(group []*job, sync bool) {
-	live := group[:0]
+func (w *writer) commit(group []*job) {
+	live, sync := group[:0], false
 	for _, j := range group {
 		if j.state.CompareAndSwap(jobWaiting, jobRunning) {
-			live = append(live, j)
+			live, sync = append(live, j), sync || j.sync
 		} else {
 			j.finish(context.Canceled) // nobody waits
 		}
