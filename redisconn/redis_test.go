@@ -18,9 +18,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain wants no goroutine left, but for the one of the driver's Cluster client that link.close speaks of.
+// TestMain wants no goroutine left, but for two of the driver's Cluster client: the one that link.close speaks of, and
+// the one that closes the connections of a node that has gone, five seconds later.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
 // server is a redis-server of one test.
