@@ -204,6 +204,7 @@ func TestRefusesToStart(t *testing.T) {
 		"short key":             {[]string{"CHUNKSTREAM_API_KEY=short"}, []string{"--listen", ":0"}, "16"},
 		"address taken":         {nil, []string{"--listen", taken.address}, "127.0.0.1:0"},
 		"no address":            {nil, []string{"--listen", "nonsense"}, "--listen"},
+		"redis address":         {nil, []string{"--listen", "127.0.0.1:0", "--redis", "nonsense://x"}, "--redis redis://"},
 		"lease":                 {nil, []string{"--lease", "1ms"}, "--lease"},
 		"unknown flag":          {nil, []string{"--lisen", ":1"}, "--listen"},
 		"data is a file":        {nil, []string{"--listen", "127.0.0.1:0", "--data", "/dev/null"}, "--data"},

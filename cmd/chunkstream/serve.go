@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -226,7 +225,6 @@ func openBrowser(url string) {
 	}
 	cmd := exec.Command(name, url)
 	if cmd.Start() == nil {
-		var once sync.Once
-		go once.Do(func() { _ = cmd.Wait() }) // reaps the child; ends with it
+		_ = cmd.Process.Release() // it is the desktop's from here on
 	}
 }

@@ -130,8 +130,8 @@ const (
 const smallSlots = 32
 
 // open makes everything and starts nothing but what connects to the database and to Redis.
-func (b *backing) open(ctx context.Context) (s *service, err error) {
-	s = &service{log: b.logger(), workers: b.Workers}
+func (b *backing) open(ctx context.Context) (_ *service, err error) {
+	s := &service{log: b.logger(), workers: b.Workers}
 	cfg, err := b.storeConfig()
 	if err != nil {
 		return nil, err
