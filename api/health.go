@@ -72,13 +72,9 @@ type strategiesOutput struct {
 func (a *API) strategies(context.Context, *struct{}) (*strategiesOutput, error) {
 	out := &strategiesOutput{StrategyList{[]Strategy{}}}
 	for _, s := range chunk.Strategies() {
-		plan, err := a.cfg.Parse(s.Name, nil)
-		if err != nil {
-			return nil, err
-		}
 		out.Body.Data = append(out.Body.Data, Strategy{
 			Name: s.Name, Aliases: append([]string{}, s.Aliases...), Summary: s.Summary,
-			Defaults: object(plan.Settings), Schema: object(s.Schema),
+			Defaults: object(s.Defaults), Schema: object(s.Schema),
 		})
 	}
 	return out, nil

@@ -29,11 +29,26 @@ func sizer(tb testing.TB, name string) chunk.Sizer {
 // parse is parser.Parse for settings that must be right.
 func parse(tb testing.TB, strategy string, limits chunktest.Limits) chunk.Splitter {
 	tb.Helper()
+	return parseMore(tb, strategy, limits, "")
+}
+
+// parseMore is parse with more settings, such as `,"a":1`.
+func parseMore(tb testing.TB, strategy string, limits chunktest.Limits, more string) chunk.Splitter {
+	tb.Helper()
 	settings := fmt.Appendf(nil, `{"chunk_size":%d,"chunk_overlap":%d,"unit":%q`, limits.Size, limits.Overlap, limits.Unit)
+	if limits.AtMost && !strings.Contains(more, "overlap_mode") {
+		settings = append(settings, `,"overlap_mode":"boundary"`...)
+	}
+	if limits.Soft > 0 {
+		settings = fmt.Appendf(settings, `,"soft_chunk_size":%d`, limits.Soft)
+	}
+	if limits.Min > 0 {
+		settings = fmt.Appendf(settings, `,"min_chunk_size":%d`, limits.Min)
+	}
 	if e, ok := limits.Sizer.(*token.Encoding); ok {
 		settings = fmt.Appendf(settings, `,"tokenizer":%q`, e.Name())
 	}
-	plan, err := parser.Parse(strategy, append(settings, '}'))
+	plan, err := parser.Parse(strategy, append(append(settings, more...), '}'))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -109,7 +124,7 @@ func TestFastIsSlow(t *testing.T) {
 			s := parse(t, strategy, limits)
 			for _, text := range chunktest.Texts() {
 				short := text.Text[:min(len(text.Text), 400)] // may end in a broken character, on purpose
-				got, want := slices.Collect(s.Split(short)), slowly(strategy, limits, short)
+				got, want := chunktest.Collect(s, short), slowly(strategy, limits, short)
 				if !slices.Equal(got, want) {
 					t.Errorf("%s %+v on %s:\n got %v\nwant %v", strategy, limits, text.Name, got, want)
 				}
@@ -189,6 +204,14 @@ func TestCuts(t *testing.T) {
 			"one two three four", []string{"one two ", "two three ", "ree four"}},
 		{"no overlap over white space left out", "recursive", chunktest.Limits{Unit: "chars", Size: 6, Overlap: 2},
 			"one" + strings.Repeat("\n", 20) + "two", []string{"one\n\n\n", "two"}},
+		{"a clause before the limit, where a better place is behind the soft one", "recursive",
+			chunktest.Limits{Unit: "chars", Size: 30, Soft: 12}, "one two, three four. five six", []string{"one two, ", "three four. ", "five six"}},
+		{"nothing before the soft limit", "recursive", chunktest.Limits{Unit: "chars", Size: 20, Soft: 5},
+			"extraordinary things. a b", []string{"extraordinary ", "things. a b"}},
+		{"a least size", "recursive", chunktest.Limits{Unit: "chars", Size: 20, Min: 15}, "A b c d.\n\nEf g hi j kl mn o",
+			[]string{"A b c d.\n\nEf g hi j ", "kl mn o"}},
+		{"overlap at a sentence", "recursive", chunktest.Limits{Unit: "chars", Size: 30, Overlap: 12, AtMost: true},
+			"One two three. Four. Five six seven eight.", []string{"One two three. Four. ", "Four. Five six seven eight."}},
 		{"only white space", "recursive", chunktest.Limits{Unit: "chars", Size: 6}, " \n \u3000\n", nil},
 		{"nothing", "recursive", chunktest.Limits{Unit: "chars", Size: 6}, "", nil},
 	} {
@@ -222,7 +245,7 @@ func TestInvalidUTF8(t *testing.T) {
 				if limits.Unit == "tokens" {
 					continue
 				}
-				if got, want := slices.Collect(s.Split(text[:min(len(text), 300)])),
+				if got, want := chunktest.Collect(s, text[:min(len(text), 300)]),
 					slowly(strategy, limits, text[:min(len(text), 300)]); !slices.Equal(got, want) {
 					t.Errorf("%s %+v on %.20q: got %v, want %v", strategy, limits, text, got, want)
 				}
@@ -332,7 +355,7 @@ func BenchmarkGuardAndID(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			chunk.ID(hash, plan.Strategy, plan.Settings, sp)
+			chunk.ID(hash, plan.Strategy, plan.Settings, sp.Span)
 		}
 	}
 }

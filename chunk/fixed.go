@@ -9,6 +9,12 @@ type fixedSize struct{ sizing }
 
 const fixedSizeSummary = "Cuts at the size limit, between characters: equal chunks, whatever the text says."
 
-func (f *fixedSize) Split(text string) iter.Seq[Span] { return f.spans(text, cutAtLimit) }
+// Split cuts text as the type says.
+func (f *fixedSize) Split(text string) iter.Seq[Chunk] { return splitWalk(f, text) }
 
-func cutAtLimit(text string, lo, _, hi int) int { return cutBack(text, lo, hi) }
+func (f *fixedSize) walk() walk { return newSizedWalk(f.sizing, cutAtLimit) }
+
+func cutAtLimit(text string, lo, _, hi int) (int, Boundary) {
+	at := cutBack(text, lo, hi)
+	return at, boundaryAt(text, at)
+}

@@ -83,16 +83,95 @@ func (e *ParamError) Error() string {
 	return e.Param + ": " + e.Problem + " (" + e.Suggestion + ")"
 }
 
-// field is one setting: its name and how its value is kept.
+// field is one setting: its name, its JSON Schema, and how its value is kept.
 type field struct {
-	name string
-	set  func(value) *ParamError
+	name   string
+	schema string
+	set    func(value) *ParamError
 }
 
-// value is what the JSON gives for a setting.
+// value is what the JSON gives for a setting: its first token, and all of it.
 type value struct {
 	name  string
 	token json.Token
+	raw   json.RawMessage
+}
+
+func (v value) boolean(to *bool) *ParamError {
+	b, ok := v.token.(bool)
+	if !ok {
+		return v.wrong("true or false")
+	}
+	*to = b
+	return nil
+}
+
+// oneOf takes one of a few words.
+func (v value) oneOf(to *string, words ...string) *ParamError {
+	var s string
+	if perr := v.text(&s); perr != nil {
+		return perr
+	}
+	if !slices.Contains(words, s) {
+		e := &ParamError{
+			Param: v.name, Code: CodeInvalidValue, Problem: quote(s) + " is not one of its values",
+			Suggestion: "use " + list(words, "or"),
+		}
+		if near := nearest(snake(s), words); near != "" {
+			e.Suggestion = fmt.Sprintf("use %q", near)
+		}
+		return e
+	}
+	*to = s
+	return nil
+}
+
+// maxList bounds how many values a setting that is a list may have.
+const maxList = 100
+
+// texts takes a list of strings.
+func (v value) texts(to *[]string) *ParamError {
+	if v.token != json.Delim('[') {
+		return v.wrong("an array of strings")
+	}
+	var s []*string
+	if err := json.Unmarshal(v.raw, &s); err != nil || slices.Contains(s, nil) {
+		e := v.wrong("an array of strings")
+		e.Problem = "must be an array of strings only"
+		return e
+	}
+	if len(s) > maxList {
+		return &ParamError{
+			Param: v.name, Code: CodeInvalidValue, Problem: fmt.Sprintf("has %d values, above %d", len(s), maxList),
+		}
+	}
+	*to = make([]string, len(s))
+	for i := range s {
+		(*to)[i] = *s[i]
+	}
+	return nil
+}
+
+// integers takes a list of whole numbers.
+func (v value) integers(to *[]int) *ParamError {
+	if v.token != json.Delim('[') {
+		return v.wrong("an array of whole numbers")
+	}
+	var raw []json.RawMessage
+	if err := json.Unmarshal(v.raw, &raw); err != nil || len(raw) > maxList {
+		return v.wrong(fmt.Sprintf("an array of at most %d whole numbers", maxList))
+	}
+	*to = make([]int, len(raw))
+	for i, r := range raw {
+		one := value{name: v.name, raw: r}
+		d := json.NewDecoder(bytes.NewReader(r))
+		d.UseNumber()
+		one.token, _ = d.Token() // it was read once already
+		if perr := one.integer(&(*to)[i]); perr != nil {
+			return perr
+		}
+	}
+	return nil
 }
 
 func (v value) integer(to *int) *ParamError {
@@ -184,11 +263,16 @@ func readObject(settings []byte, fields []field, strategy string) *ParamError {
 			return unknownField(name, fields, strategy)
 		}
 		seen = append(seen, name)
-		token, err := d.Token()
-		if err != nil {
+		v := value{name: name}
+		if err := d.Decode(&v.raw); err != nil {
 			return badJSON("is not one JSON object: %v", err)
 		}
-		if perr := fields[at].set(value{name, token}); perr != nil {
+		first := json.NewDecoder(bytes.NewReader(v.raw))
+		first.UseNumber()
+		if v.token, err = first.Token(); err != nil {
+			return badJSON("is not one JSON object: %v", err)
+		}
+		if perr := fields[at].set(v); perr != nil {
 			return perr
 		}
 	}
@@ -208,7 +292,7 @@ var dialects = map[string]string{
 	"chunk_token_num":          `use "chunk_size" with "unit":"tokens"`,
 	"max_characters":           `use "chunk_size" with "unit":"chars"`,
 	"max_chars":                `use "chunk_size" with "unit":"chars"`,
-	"new_after_n_chars":        `use "chunk_size" with "unit":"chars"`,
+	"new_after_n_chars":        `use "soft_chunk_size" with "unit":"chars"`,
 	"max_bytes":                `use "chunk_size" with "unit":"bytes"`,
 	"max_chunk_size":           `use "chunk_size"`,
 	"chunk_length":             `use "chunk_size"`,
@@ -229,10 +313,10 @@ var dialects = map[string]string{
 	"keep_separator":           `leave it out; separators always stay at the end of a chunk`,
 	"strip_whitespace":         `leave it out; chunks are exact slices of the text`,
 	"add_start_index":          `leave it out; every chunk has its offsets`,
-	"min_chunk_size":           `leave it out; this version has no lower bound`,
-	"soft_chunk_size":          `use "chunk_size", which is a hard limit`,
+	"new_after_n_characters":   `use "soft_chunk_size" with "unit":"chars"`,
+	"min_characters":           `use "min_chunk_size" with "unit":"chars"`,
 	"strategy":                 `name the strategy beside the settings, not in them`,
-	"min_characters_per_chunk": `leave it out; this version has no lower bound`,
+	"min_characters_per_chunk": `use "min_chunk_size" with "unit":"chars"`,
 }
 
 func unknownField(name string, fields []field, strategy string) *ParamError {

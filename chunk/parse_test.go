@@ -30,6 +30,13 @@ var goodSettings = []struct{ strategy, settings, wantStrategy, want string }{
 		"", `{"tokenizer":"o200k_base","unit":"tokens"}`, "recursive",
 		`{"chunk_size":1000,"chunk_overlap":0,"unit":"tokens","tokenizer":"o200k_base"}`,
 	},
+	{"", `{"chunk_overlap":"15%","chunk_size":30}`, "recursive", `{"chunk_size":30,"chunk_overlap":4,"unit":"chars"}`},
+	{"", `{"chunk_overlap":"0%","overlap_mode":"exact"}`, "recursive", `{"chunk_size":1000,"chunk_overlap":0,"unit":"chars"}`},
+	{
+		"", `{"overlap_mode":"boundary","soft_chunk_size":800,"min_chunk_size":200}`, "recursive",
+		`{"chunk_size":1000,"chunk_overlap":0,"unit":"chars","min_chunk_size":200,"soft_chunk_size":800,"overlap_mode":"boundary"}`,
+	},
+	{"", `{"soft_chunk_size":1000,"min_chunk_size":0}`, "recursive", `{"chunk_size":1000,"chunk_overlap":0,"unit":"chars"}`},
 	{"", `{"chunk_overlap":-0}`, "recursive", `{"chunk_size":1000,"chunk_overlap":0,"unit":"chars"}`},
 }
 
@@ -48,19 +55,32 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// In wantError, the text of the whole error.
+// names are the lists that grow with the strategies and their settings, in the texts of errors.
+var names = func() *strings.Replacer {
+	var strategies []string
+	for _, s := range chunk.Strategies() {
+		strategies = append(strategies, s.Name)
+	}
+	n := len(strategies) - 1
+	return strings.NewReplacer(
+		"STRATEGIES", strings.Join(strategies[:n], ", ")+" or "+strategies[n],
+		"SIZING", "chunk_size, chunk_overlap, unit, tokenizer, min_chunk_size, soft_chunk_size and overlap_mode",
+	)
+}()
+
+// In wantError, the text of the whole error; names fills in what grows.
 var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	{"recursve", "", "unknown_strategy", `strategy: "recursve" is not a strategy (use recursive)`},
 	{"Fixed-Size", "", "unknown_strategy", `strategy: "Fixed-Size" is not a strategy (use fixed_size)`},
 	{"charcter", "", "unknown_strategy", `strategy: "charcter" is not a strategy (use character)`},
-	{"x", "", "unknown_strategy", `strategy: "x" is not a strategy (use recursive or fixed_size)`},
+	{"x", "", "unknown_strategy", `strategy: "x" is not a strategy (use STRATEGIES)`},
 	{
 		"markdown", "", "unknown_strategy",
-		`strategy: "markdown" is not available in this version (use recursive or fixed_size)`,
+		`strategy: "markdown" is not available in this version (use STRATEGIES)`,
 	},
 	{
 		"\xff\x00*../", "", "unknown_strategy",
-		`strategy: "\xff\x00*../" is not a strategy (use recursive or fixed_size)`,
+		`strategy: "\xff\x00*../" is not a strategy (use STRATEGIES)`,
 	},
 
 	{"", `{"chunk_sice":5}`, "unknown_field", `chunk_sice: is not a setting of recursive (use "chunk_size")`},
@@ -77,11 +97,11 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"":5}`, "unknown_field",
-		`config: "" is not a setting of recursive (the settings are chunk_size, chunk_overlap, unit and tokenizer)`,
+		`config: "" is not a setting of recursive (the settings are SIZING)`,
 	},
 	{
 		"", `{"colour":[[[{}]]]}`, "unknown_field",
-		`colour: is not a setting of recursive (the settings are chunk_size, chunk_overlap, unit and tokenizer)`,
+		`colour: is not a setting of recursive (the settings are SIZING)`,
 	},
 
 	{
@@ -132,6 +152,29 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	{
 		"", `{"chunk_overlap":-1}`, "invalid_value",
 		`chunk_overlap: -1 is out of range, which is 0 to 999: it must stay below chunk_size, 1000 chars (use 200)`,
+	},
+	{
+		"", `{"chunk_overlap":"150%"}`, "invalid_value",
+		`chunk_overlap: must be a whole number or a percentage, not the string "150%" ` +
+			`(write 200, or "20%" for a share of chunk_size, "99%" at most)`,
+	},
+	{
+		"", `{"chunk_overlap":"20"}`, "invalid_value",
+		`chunk_overlap: must be a whole number or a percentage, not the string "20" ` +
+			`(write 200, or "20%" for a share of chunk_size, "99%" at most)`,
+	},
+	{
+		"", `{"min_chunk_size":900,"soft_chunk_size":800}`, "invalid_value",
+		`min_chunk_size: 900 is out of range, which is 0 to 800 chars (use 200, or leave it out)`,
+	},
+	{
+		"", `{"soft_chunk_size":1001}`, "invalid_value",
+		`soft_chunk_size: 1001 is out of range: it must be above chunk_overlap, 0, and at most chunk_size, 1000 chars ` +
+			`(leave it out, or use a size between them)`,
+	},
+	{
+		"", `{"overlap_mode":"boundry"}`, "invalid_value",
+		`overlap_mode: "boundry" is not one of its values (use "boundary")`,
 	},
 	{"", `{"unit":"char"}`, "invalid_value", `unit: "char" is not a unit (use "chars")`},
 	{"", `{"unit":"characters"}`, "invalid_value", `unit: "characters" is not a unit (use "chars")`},
@@ -200,9 +243,10 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("%q %.80q: got %v, want a *ParamError", test.strategy, test.settings, err)
 			continue
 		}
-		if perr.Code != test.wantCode || perr.Error() != test.wantError {
+		want := names.Replace(test.wantError)
+		if perr.Code != test.wantCode || perr.Error() != want {
 			t.Errorf("%q %.80q:\n got %s %s\nwant %s %s", test.strategy, test.settings,
-				perr.Code, perr, test.wantCode, test.wantError)
+				perr.Code, perr, test.wantCode, want)
 		}
 		if plan.Splitter != nil {
 			t.Errorf("%q %.80q: got a splitter with the error", test.strategy, test.settings)
@@ -251,10 +295,11 @@ func TestSchemas(t *testing.T) {
 		var schema struct {
 			AdditionalProperties *bool
 			Properties           map[string]struct {
-				Type, Description string
-				Minimum, Maximum  int
-				Default           any
-				Enum              []string
+				Type             any
+				Description      string
+				Minimum, Maximum int
+				Default          any
+				Enum             []string
 			}
 		}
 		if err := json.Unmarshal(info.Schema, &schema); err != nil {
@@ -276,12 +321,24 @@ func TestSchemas(t *testing.T) {
 		if err := json.Unmarshal(plan.Settings, &defaults); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := schema.Properties["tokenizer"]; !ok || len(defaults)+1 != len(schema.Properties) {
-			t.Errorf("%s: got the settings %v, want those of the schema", info.Name, defaults)
+		for name := range defaults {
+			if _, ok := schema.Properties[name]; !ok {
+				t.Errorf("%s: the setting %s is not in the schema", info.Name, name)
+			}
 		}
 		for name, p := range schema.Properties {
-			if p.Description == "" || p.Default != defaults[name] {
-				t.Errorf("%s: %s has the default %v in the schema, %v in fact", info.Name, name, p.Default, defaults[name])
+			if p.Description == "" {
+				t.Errorf("%s: %s is not described", info.Name, name)
+			}
+			if p.Default != nil { // giving it changes nothing
+				settings, err := json.Marshal(map[string]any{name: p.Default})
+				if err != nil {
+					t.Fatal(err)
+				}
+				given, err := chunk.Parse(info.Name, settings)
+				if err != nil || string(given.Settings) != string(plan.Settings) {
+					t.Errorf("%s: with its default, %s, got %s, %v, want %s", info.Name, settings, given.Settings, err, plan.Settings)
+				}
 			}
 			for _, v := range p.Enum {
 				if _, err := parser.Parse(info.Name, fmt.Appendf(nil, "{%q:%q}", name, v)); err != nil {
@@ -293,8 +350,8 @@ func TestSchemas(t *testing.T) {
 			}
 			for value, ok := range map[int]bool{p.Minimum: true, p.Minimum - 1: false, p.Maximum: true, p.Maximum + 1: false} {
 				settings := fmt.Appendf(nil, "{%q:%d}", name, value)
-				if name == "chunk_overlap" {
-					settings = fmt.Appendf(nil, `{"chunk_size":%d,%q:%d}`, p.Maximum+1, name, value)
+				if name != "chunk_size" {
+					settings = fmt.Appendf(nil, `{"chunk_size":%d,%q:%d}`, 1<<30, name, value)
 				}
 				if _, err := chunk.Parse(info.Name, settings); (err == nil) != ok {
 					t.Errorf("%s %s: got %v, want it taken: %t", info.Name, settings, err, ok)
@@ -338,7 +395,7 @@ func TestGuard(t *testing.T) {
 					t.Fatalf("got %v, %v after an error", sp, e)
 				}
 				if err = e; err == nil {
-					got = append(got, sp)
+					got = append(got, sp.Span)
 				}
 			}
 			if !slices.Equal(got, test.spans[:test.wantSpans]) {

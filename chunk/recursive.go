@@ -33,26 +33,41 @@ type recursive struct{ sizing }
 const recursiveSummary = "Cuts at the best boundary under the size limit: blank line, line end, sentence, clause, " +
 	"white space, then any character."
 
-func (r *recursive) Split(text string) iter.Seq[Span] { return r.spans(text, cutAtBest) }
+// Split cuts text as the type says.
+func (r *recursive) Split(text string) iter.Seq[Chunk] { return splitWalk(r, text) }
 
-func cutAtBest(text string, lo, mid, hi int) int {
+func (r *recursive) walk() walk { return newSizedWalk(r.sizing, cutAtBest) }
+
+func cutAtBest(text string, lo, mid, hi int) (int, Boundary) {
 	from := max(lo, mid)
-	if at := lastLine(text, from, hi); at > 0 {
-		return at
+	if at, b := lastLine(text, from, hi); at > 0 {
+		return at, b
 	}
-	if at := lastSoft(text, from, hi, false); at > 0 {
-		return at
+	if at, b := lastSoft(text, from, hi, false); at > 0 {
+		return at, b
 	}
 	if lo < from {
-		if at := lastSoft(text, lo, from, true); at > 0 {
-			return at
+		if at, b := lastSoft(text, lo, from, true); at > 0 {
+			return at, b
 		}
 	}
-	return cutBack(text, lo, hi)
+	return cutBack(text, lo, hi), Character
+}
+
+// boundaryAt is the kind of place that i is, 0 < i < len(text).
+func boundaryAt(text string, i int) Boundary {
+	lo := floorRune(text, i-1)
+	if at, b := lastLine(text, lo, i); at == i {
+		return b
+	}
+	if at, b := lastSoft(text, lo, i, true); at == i {
+		return b
+	}
+	return Character
 }
 
 // lastLine returns the end of the last blank line in (lo, hi], else of the last line, else 0.
-func lastLine(text string, lo, hi int) int {
+func lastLine(text string, lo, hi int) (int, Boundary) {
 	line := 0
 	for i := lastNewline(text, lo, hi); i >= 0; i = lastNewline(text, lo, i) {
 		k := i - 1
@@ -60,13 +75,13 @@ func lastLine(text string, lo, hi int) int {
 			k--
 		}
 		if k >= 0 && text[k] == '\n' {
-			return i + 1
+			return i + 1, Paragraph
 		}
 		if line == 0 {
 			line = i + 1
 		}
 	}
-	return line
+	return line, Line
 }
 
 // lastNewline returns the index of the last '\n' in text[lo:hi], or -1. strings.LastIndexByte goes byte by byte.
@@ -95,27 +110,15 @@ func zeros(w uint64) uint64 {
 	return ^((w&rest + rest) | w | rest)
 }
 
-// level ranks what lastSoft looks for. A line end counts there only when any boundary will do.
-type level int
-
-const (
-	levelNone level = iota
-	levelSpace
-	levelClause
-	levelSentence
-)
-
 // lastSoft returns the last boundary of the best level in (lo, hi], or of any level when anyLevel is set, or 0. Unless
 // anyLevel is set there is no line end in text[lo:hi]. Each run of white space is read once, so the time is linear.
-func lastSoft(text string, lo, hi int, anyLevel bool) int {
-	best := levelNone
-	at := 0
+func lastSoft(text string, lo, hi int, anyLevel bool) (at int, best Boundary) {
 	// better keeps a boundary and reports whether the search is over. Boundaries come in order, the last first.
-	better := func(found level, i int) bool {
+	better := func(found Boundary, i int) bool {
 		if found > best {
 			best, at = found, i
 		}
-		return best == levelSentence || anyLevel && best != levelNone
+		return best == Sentence || anyLevel && best != Character
 	}
 	i := hi
 	for i > lo {
@@ -133,7 +136,7 @@ func lastSoft(text string, lo, hi int, anyLevel bool) int {
 			continue
 		}
 		if b == '\n' && anyLevel {
-			return i
+			return i, Line
 		}
 		r, w := rune(b), 1
 		if b >= utf8.RuneSelf {
@@ -147,12 +150,12 @@ func lastSoft(text string, lo, hi int, anyLevel bool) int {
 			}
 			found, prev := spaceLevel(text, i)
 			if better(found, i) {
-				return at
+				return at, best
 			}
 			i = prev
-		case wideMark(r) != levelNone:
+		case wideMark(r) != Character:
 			if j := closeMark(text, i, hi); j > 0 && better(wideMark(r), j) {
-				return at
+				return at, best
 			}
 			i -= w
 		default:
@@ -162,7 +165,7 @@ func lastSoft(text string, lo, hi int, anyLevel bool) int {
 	// A mark at or before lo may have closers that reach beyond it.
 	for range 5 {
 		r, w := utf8.DecodeLastRuneInString(text[:i])
-		if found := wideMark(r); found != levelNone {
+		if found := wideMark(r); found != Character {
 			if j := closeMark(text, i, hi); j > lo {
 				better(found, j)
 			}
@@ -173,7 +176,7 @@ func lastSoft(text string, lo, hi int, anyLevel bool) int {
 		}
 		i -= w
 	}
-	return at
+	return at, best
 }
 
 // closeMark returns the boundary that belongs to the wide mark before i, behind at most four closers; it is 0 when there
@@ -184,7 +187,7 @@ func closeMark(text string, i, hi int) int {
 		switch {
 		case isCloser(r) && n < 4:
 			i += w
-		case isCloser(r) || wideMark(r) != levelNone || !isBreak(text, i):
+		case isCloser(r) || wideMark(r) != Character || !isBreak(text, i):
 			return 0
 		default:
 			return i
@@ -196,7 +199,7 @@ func closeMark(text string, i, hi int) int {
 // spaceLevel is the level of the boundary at i, which follows white space, and where the search goes on: at the start
 // of that white space, or at the line end in it (then there is no boundary at i). It may look before the range of the
 // search, but no further than the first character of the chunk.
-func spaceLevel(text string, i int) (level, int) {
+func spaceLevel(text string, i int) (Boundary, int) {
 	for k := i; ; {
 		b := text[k-1]
 		w := 1
@@ -209,22 +212,22 @@ func spaceLevel(text string, i int) (level, int) {
 			}
 		}
 		if b == '\n' {
-			return levelNone, k
+			return Character, k
 		}
 		if !asciiSpace[b] {
-			return max(levelSpace, markLevel(text, k)), k
+			return max(Word, markLevel(text, k)), k
 		}
 		if k -= w; k <= 0 {
-			return levelSpace, 0
+			return Word, 0
 		}
 	}
 }
 
 // markLevel is the level of the mark before i, seen through at most four closers.
-func markLevel(text string, i int) level {
+func markLevel(text string, i int) Boundary {
 	for range 5 {
 		r, w := utf8.DecodeLastRuneInString(text[:i])
-		if l := anyMark(r); l != levelNone {
+		if l := anyMark(r); l != Character {
 			return l
 		}
 		if !isCloser(r) {
@@ -232,7 +235,7 @@ func markLevel(text string, i int) level {
 		}
 		i -= w
 	}
-	return levelNone
+	return Character
 }
 
 // breakingSpace reports whether r is white space after which a line may break: not the no-break spaces U+00A0, U+2007
@@ -246,23 +249,23 @@ func breakingSpace(r rune) bool {
 }
 
 // wideMark is the level of a mark that needs no white space after it.
-func wideMark(r rune) level {
+func wideMark(r rune) Boundary {
 	switch r {
 	case '。', '！', '？', '．', '｡':
-		return levelSentence
+		return Sentence
 	case '，', '、', '；', '：', '､':
-		return levelClause
+		return Clause
 	}
-	return levelNone
+	return Character
 }
 
 // anyMark is the level of a mark that white space follows.
-func anyMark(r rune) level {
+func anyMark(r rune) Boundary {
 	switch r {
 	case '.', '!', '?', '…', '؟', '۔', '।', '॥':
-		return levelSentence
+		return Sentence
 	case ',', ';', ':', '،', '؛':
-		return levelClause
+		return Clause
 	}
 	return wideMark(r)
 }

@@ -2,7 +2,8 @@ package chunk
 
 import (
 	"fmt"
-	"iter"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -27,54 +28,124 @@ const (
 	defaultSize = 1000
 )
 
-// sizing is the part of the settings that says how large a chunk may be and how far it reaches back. The order of the
-// fields is the order of the canonical JSON.
-type sizing struct {
-	ChunkSize    int    `json:"chunk_size"`
-	ChunkOverlap int    `json:"chunk_overlap"`
-	Unit         string `json:"unit"`
-	Tokenizer    string `json:"tokenizer,omitempty"` // only with the unit tokens
+// The ways in which a chunk may reach back into the one before it.
+const (
+	overlapExact      = "exact"
+	overlapAtBoundary = "boundary"
+)
 
-	sizer Sizer // what Tokenizer names, else nil
+// sizing is the part of the settings that says how large a chunk may be and how far it reaches back. The order of the
+// fields is the order of the canonical JSON; what is not set is left out of it, so that a new setting changes no id.
+type sizing struct {
+	ChunkSize     int    `json:"chunk_size"`
+	ChunkOverlap  int    `json:"chunk_overlap"`
+	Unit          string `json:"unit"`
+	Tokenizer     string `json:"tokenizer,omitempty"` // only with the unit tokens
+	MinChunkSize  int    `json:"min_chunk_size,omitempty"`
+	SoftChunkSize int    `json:"soft_chunk_size,omitempty"`
+	OverlapMode   string `json:"overlap_mode,omitempty"` // overlapAtBoundary or empty, which is exact
+
+	percent int   // of chunk_size, what chunk_overlap is until check
+	sizer   Sizer // what Tokenizer names, else nil
 }
 
 func defaultSizing() sizing { return sizing{ChunkSize: defaultSize, Unit: unitChars} }
 
-// sizingSchema is what the JSON Schema of a strategy says of these fields.
-const sizingSchema = `{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object",` +
-	`"additionalProperties":false,"properties":{` +
-	`"chunk_size":{"type":"integer","minimum":1,"maximum":1073741824,"default":1000,` +
-	`"description":"The most a chunk may hold, in the unit; never exceeded."},` +
-	`"chunk_overlap":{"type":"integer","minimum":0,"maximum":1073741823,"default":0,` +
-	`"description":"How far a chunk starts before the end of the one before it, in the unit; less than chunk_size."},` +
-	`"unit":{"type":"string","enum":["bytes","chars","words","tokens"],"default":"chars",` +
-	`"description":"What chunk_size and chunk_overlap count: bytes of UTF-8, chars (Unicode code points), words ` +
-	`(runs without white space; each Chinese or Japanese character is one), or tokens of the tokenizer."},` +
-	`"tokenizer":{"type":"string",` +
-	`"description":"Whose tokens, with the unit tokens; cl100k_base where none is named."}},` +
-	`"allOf":[{"if":{"required":["unit"],"properties":{"unit":{"const":"bytes"}}},` +
+// size is how much s holds, in the unit.
+func (z *sizing) size(s string) int {
+	switch z.Unit {
+	case unitBytes:
+		return len(s)
+	case unitWords:
+		return countWords(s)
+	case unitTokens:
+		return z.sizer.Count(s)
+	}
+	return Chars(s)
+}
+
+// unitRules is what the schema of a strategy with a sizing says of fields together.
+const unitRules = `[{"if":{"required":["unit"],"properties":{"unit":{"const":"bytes"}}},` +
 	`"then":{"properties":{"chunk_size":{"minimum":4}}}},` +
 	`{"if":{"required":["unit"],"properties":{"unit":{"const":"tokens"}}},` +
 	`"then":{"properties":{"chunk_size":{"minimum":8}}},` +
-	`"else":{"properties":{"tokenizer":false}}}]}`
+	`"else":{"properties":{"tokenizer":false}}}]`
 
 func (z *sizing) fields() []field {
 	return []field{
-		{"chunk_size", func(v value) *ParamError { return v.integer(&z.ChunkSize) }},
-		{"chunk_overlap", func(v value) *ParamError { return v.integer(&z.ChunkOverlap) }},
-		{"unit", func(v value) *ParamError { return v.text(&z.Unit) }},
-		{"tokenizer", func(v value) *ParamError {
-			if err := v.text(&z.Tokenizer); err != nil {
-				return err
-			} else if z.Tokenizer == "" {
-				return &ParamError{
-					Param: "tokenizer", Problem: "may not be empty", Code: CodeInvalidValue,
-					Suggestion: "leave the field out for " + DefaultTokenizer,
+		{
+			"chunk_size", `{"type":"integer","minimum":1,"maximum":1073741824,"default":1000,` +
+				`"description":"The most a chunk may hold, in the unit; never exceeded."}`,
+			func(v value) *ParamError { return v.integer(&z.ChunkSize) },
+		},
+		{
+			"chunk_overlap", `{"type":["integer","string"],"minimum":0,"maximum":1073741823,"pattern":"^[0-9]{1,2}%$","default":0,` +
+				`"description":"How far a chunk starts before the end of the one before it, in the unit, or as a percentage of ` +
+				`chunk_size such as \"10%\"; less than chunk_size."}`,
+			z.setOverlap,
+		},
+		{
+			"unit", `{"type":"string","enum":["bytes","chars","words","tokens"],"default":"chars",` +
+				`"description":"What sizes count: bytes of UTF-8, chars (Unicode code points), words ` +
+				`(runs without white space; each Chinese or Japanese character is one), or tokens of the tokenizer."}`,
+			func(v value) *ParamError { return v.text(&z.Unit) },
+		},
+		{
+			"tokenizer", `{"type":"string",` +
+				`"description":"Whose tokens, with the unit tokens; cl100k_base where none is named."}`,
+			func(v value) *ParamError {
+				if err := v.text(&z.Tokenizer); err != nil {
+					return err
+				} else if z.Tokenizer == "" {
+					return &ParamError{
+						Param: "tokenizer", Problem: "may not be empty", Code: CodeInvalidValue,
+						Suggestion: "leave the field out for " + DefaultTokenizer,
+					}
 				}
-			}
-			return nil
-		}},
+				return nil
+			},
+		},
+		{
+			"min_chunk_size", `{"type":"integer","minimum":0,"maximum":1073741824,"default":0,` +
+				`"description":"No chunk is smaller, in the unit, but where the text or a stretch of white space ends it."}`,
+			func(v value) *ParamError { return v.integer(&z.MinChunkSize) },
+		},
+		{
+			"soft_chunk_size", `{"type":"integer","minimum":0,"maximum":1073741824,"default":0,` +
+				`"description":"Where chunks should end, in the unit: the best boundary up to here is taken, and only where there is ` +
+				`none the best one up to chunk_size. 0 is chunk_size."}`,
+			func(v value) *ParamError { return v.integer(&z.SoftChunkSize) },
+		},
+		{
+			"overlap_mode", `{"type":"string","enum":["exact","boundary"],"default":"exact",` +
+				`"description":"exact: the overlap is chunk_overlap, to the character. boundary: it is at most that, and starts ` +
+				`at a line, sentence or word."}`,
+			func(v value) *ParamError {
+				perr := v.oneOf(&z.OverlapMode, overlapExact, overlapAtBoundary)
+				if z.OverlapMode == overlapExact {
+					z.OverlapMode = ""
+				}
+				return perr
+			},
+		},
 	}
+}
+
+// setOverlap takes a number or a percentage, which check turns into a number.
+func (z *sizing) setOverlap(v value) *ParamError {
+	s, ok := v.token.(string)
+	if !ok {
+		return v.integer(&z.ChunkOverlap)
+	}
+	digits, found := strings.CutSuffix(s, "%")
+	n, err := strconv.Atoi(digits)
+	if !found || err != nil || n < 0 || n > 99 || len(digits) > 2 {
+		e := v.wrong("a whole number or a percentage")
+		e.Suggestion = `write 200, or "20%" for a share of chunk_size, "99%" at most`
+		return e
+	}
+	z.percent = n
+	return nil
 }
 
 func (z *sizing) check(p Parser) *ParamError {
@@ -98,6 +169,9 @@ func (z *sizing) check(p Parser) *ParamError {
 			Suggestion: fmt.Sprintf("use %d, the default, or any size in the range", defaultSize),
 		}
 	}
+	if z.percent > 0 {
+		z.ChunkOverlap, z.percent = int(int64(z.ChunkSize)*int64(z.percent)/100), 0
+	}
 	if z.ChunkOverlap < 0 || z.ChunkOverlap >= z.ChunkSize {
 		return &ParamError{
 			Param: "chunk_overlap", Code: CodeInvalidValue,
@@ -105,6 +179,28 @@ func (z *sizing) check(p Parser) *ParamError {
 				z.ChunkOverlap, z.ChunkSize-1, z.ChunkSize, z.Unit),
 			Suggestion: fmt.Sprintf("use %d", min(200, z.ChunkSize/5)),
 		}
+	}
+	soft := z.SoftChunkSize
+	if soft == 0 {
+		soft = z.ChunkSize
+	}
+	if soft < 0 || soft > z.ChunkSize || soft <= z.ChunkOverlap {
+		return &ParamError{
+			Param: "soft_chunk_size", Code: CodeInvalidValue,
+			Problem: fmt.Sprintf("%d is out of range: it must be above chunk_overlap, %d, and at most chunk_size, %d %s",
+				z.SoftChunkSize, z.ChunkOverlap, z.ChunkSize, z.Unit),
+			Suggestion: "leave it out, or use a size between them",
+		}
+	}
+	if z.MinChunkSize < 0 || z.MinChunkSize > soft {
+		return &ParamError{
+			Param: "min_chunk_size", Code: CodeInvalidValue,
+			Problem:    fmt.Sprintf("%d is out of range, which is 0 to %d %s", z.MinChunkSize, soft, z.Unit),
+			Suggestion: fmt.Sprintf("use %d, or leave it out", soft/4),
+		}
+	}
+	if z.SoftChunkSize == z.ChunkSize {
+		z.SoftChunkSize = 0 // says nothing more
 	}
 	return z.choose(p)
 }
@@ -135,55 +231,4 @@ func (z *sizing) choose(p Parser) *ParamError {
 	}
 	z.sizer = sizer
 	return nil
-}
-
-// A cutter chooses where a chunk ends: at a rune boundary in (lo, hi]. text[mid:hi] is the second half of what the
-// chunk may hold. Some rune of the chunk that starts at or before lo is not white space, and hi < len(text).
-type cutter func(text string, lo, mid, hi int) int
-
-// spans walks the text once, choosing every end with cut. What cut cannot break is decided here: the limit, the
-// overlap, progress, and that no chunk is white space only.
-func (z sizing) spans(text string, cut cutter) iter.Seq[Span] {
-	return func(yield func(Span) bool) {
-		m := measure{sizing: z, text: text}
-		start, end := 0, 0 // where the next chunk starts, and where the one before it ended
-		for start < len(text) {
-			floor, mid, limit := m.reach(start)
-			ink := skipSpace(text, end, limit)
-			if limit == len(text) {
-				if ink < limit {
-					yield(Span{start, limit})
-				}
-				return
-			}
-			if ink == limit && spaceStart(text, start, end) == start {
-				start = skipSpace(text, limit, len(text))
-				end = start
-				continue
-			}
-			lo := min(max(end, floor), limit-1)
-			at := 0
-			if ink < limit {
-				lo = max(lo, ink)
-				at = cut(text, lo, mid, limit)
-			} else {
-				at = cutBack(text, lo, limit)
-			}
-			for at < limit && !m.fits(at) { // seldom, and found within the bytes of a token
-				hi := floorRune(text, at-1)
-				switch {
-				case hi <= lo:
-					at = limit
-				case ink < limit:
-					at = cut(text, lo, min(mid, hi), hi)
-				default:
-					at = cutBack(text, lo, hi)
-				}
-			}
-			if !yield(Span{start, at}) {
-				return
-			}
-			start, end = m.next(start, at), at
-		}
-	}
 }

@@ -11,17 +11,68 @@ type Info struct {
 	Aliases []string        // other names Parse takes for it
 	Summary string          // one English sentence
 	Schema  json.RawMessage // JSON Schema (draft 2020-12) of its settings, with defaults and bounds
+	// Defaults has every setting that has a default; giving it changes nothing.
+	Defaults json.RawMessage
+}
+
+// strategy is a line of the table of all strategies.
+type strategy struct {
+	name    string
+	aliases []string
+	summary string
+	rules   string        // what the schema says of fields together, a JSON array; may be empty
+	make    func() config // with the default settings
+}
+
+// table has every strategy, the default first.
+var table = []strategy{
+	{"recursive", nil, recursiveSummary, unitRules, func() config { return &recursive{sizing: defaultSizing()} }},
+	{"fixed_size", []string{"character"}, fixedSizeSummary, unitRules, func() config {
+		return &fixedSize{sizing: defaultSizing()}
+	}},
 }
 
 // Strategies describes all strategies there are, the default first. The caller owns what it returns.
 func Strategies() []Info {
-	return []Info{
-		{Name: "recursive", Summary: recursiveSummary, Schema: json.RawMessage(sizingSchema)},
-		{
-			Name: "fixed_size", Aliases: []string{"character"}, Summary: fixedSizeSummary,
-			Schema: json.RawMessage(sizingSchema),
-		},
+	var all []Info
+	for _, s := range table {
+		all = append(all, Info{s.name, slices.Clone(s.aliases), s.summary, s.schema(), s.defaults()})
 	}
+	return all
+}
+
+// schema is the JSON Schema of the settings, of what their fields say of themselves.
+func (s strategy) schema() json.RawMessage {
+	b := []byte(`{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","additionalProperties":false,` +
+		`"properties":{`)
+	for i, f := range s.make().fields() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), f.name...), `":`...)
+		b = append(b, f.schema...)
+	}
+	b = append(b, '}')
+	if s.rules != "" {
+		b = append(append(b, `,"allOf":`...), s.rules...)
+	}
+	return append(b, '}')
+}
+
+// defaults is what the schemas of the fields say.
+func (s strategy) defaults() json.RawMessage {
+	b := []byte{'{'}
+	for _, f := range s.make().fields() {
+		var schema struct{ Default json.RawMessage }
+		if json.Unmarshal([]byte(f.schema), &schema) != nil || schema.Default == nil {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(append(append(b, '"'), f.name...), `":`...), schema.Default...)
+	}
+	return append(b, '}')
 }
 
 // config is a strategy's settings: filled field by field, then checked, after which they cut and marshal to their
@@ -33,14 +84,16 @@ type config interface {
 }
 
 // choose finds a strategy by name or alias and gives its default settings.
-func choose(strategy string) (string, config, *ParamError) {
-	switch strategy {
-	case "", "recursive":
-		return "recursive", &recursive{sizing: defaultSizing()}, nil
-	case "fixed_size", "character":
-		return "fixed_size", &fixedSize{sizing: defaultSizing()}, nil
+func choose(name string) (string, config, *ParamError) {
+	if name == "" {
+		name = DefaultStrategy
 	}
-	return "", nil, unknownStrategy(strategy)
+	for _, s := range table {
+		if s.name == name || slices.Contains(s.aliases, name) {
+			return s.name, s.make(), nil
+		}
+	}
+	return "", nil, unknownStrategy(name)
 }
 
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.

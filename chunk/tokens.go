@@ -19,12 +19,19 @@ type Sizer interface {
 // reached, Count(text[from:end]) is Tokens + Count(text[End:end]).
 type Mark = struct{ End, Tokens int }
 
-// reachTokens is reach in tokens. floor and mid are the last marks within the overlap and within half of the limit.
-func (m *measure) reachTokens(start int) (floor, mid, limit int) {
+// reachTokens is reach in tokens. floor and mid are the last marks within the overlap and within half of the size, and
+// so is the limit of less than chunk_size.
+func (m *measure) reachTokens(start, size int) (floor, mid, limit int) {
 	if m.from != start || m.limit == 0 {
 		m.search(start)
 	}
-	return m.mark(m.ChunkOverlap).End, m.mark(m.ChunkSize / 2).End, m.limit
+	limit = m.limit
+	if size < m.ChunkSize {
+		if i := sort.Search(len(m.marks), func(i int) bool { return m.marks[i].Tokens > size }); i < len(m.marks) {
+			limit = m.mark(size).End
+		}
+	}
+	return m.mark(m.ChunkOverlap).End, m.mark(size / 2).End, limit
 }
 
 func (m *measure) search(from int) {
@@ -66,7 +73,7 @@ func (m *measure) nextTokens(start, at int) int {
 	if s <= start {
 		s = start + runeLen(text, start)
 	}
-	for s = cutForward(text, s, at); s < at; s = cutForward(text, s+runeLen(text, s), at) {
+	for s = m.aligned(cutForward(text, s, at), at); s < at; s = cutForward(text, s+runeLen(text, s), at) {
 		if m.search(s); m.limit > at && m.count(at) <= m.ChunkOverlap {
 			break
 		}

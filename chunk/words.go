@@ -84,3 +84,15 @@ func beforeWords(text string, i, n, start int) int {
 	}
 	return i
 }
+
+// countWords is how many words s holds.
+func countWords(s string) int {
+	n := 0
+	for i := 0; i < len(s); n++ {
+		if i = skipSpace(s, i, len(s)); i == len(s) {
+			break
+		}
+		i = afterWords(s, i, 1)
+	}
+	return n
+}

@@ -345,15 +345,13 @@ type batch struct {
 	chunks    []store.Chunk
 	bytesDone int64
 
-	atByte, atChar int // a place in the text whose character offset is known: the start of the last span
+	ruler chunk.Ruler // of the text
 }
 
-// add turns a span into a chunk.
-func (b *batch) add(text string, s chunk.Span) store.Chunk {
-	b.atChar += chunk.Chars(text[b.atByte:s.Start])
-	b.atByte = s.Start
-	return store.Chunk{StartByte: int64(s.Start), EndByte: int64(s.End), StartChar: int64(b.atChar),
-		EndChar: int64(b.atChar + chunk.Chars(text[s.Start:s.End]))}
+// add turns a chunk into what is stored of it.
+func (b *batch) add(text string, c chunk.Chunk) store.Chunk {
+	start, end := b.ruler.At(text, c.Start).Char, b.ruler.At(text, c.End).Char
+	return store.Chunk{StartByte: int64(c.Start), EndByte: int64(c.End), StartChar: int64(start), EndChar: int64(end)}
 }
 
 // eta estimates the milliseconds left from this attempt's own rate; 0 is none.

@@ -210,8 +210,8 @@ type gated struct {
 	quit  <-chan struct{} // the test is over: a run that still waits must not hold up its end
 }
 
-func (g gated) Split(text string) iter.Seq[chunk.Span] {
-	return func(yield func(chunk.Span) bool) {
+func (g gated) Split(text string) iter.Seq[chunk.Chunk] {
+	return func(yield func(chunk.Chunk) bool) {
 		for i := range len(text) {
 			if i >= g.after {
 				select {
@@ -220,7 +220,7 @@ func (g gated) Split(text string) iter.Seq[chunk.Span] {
 					return
 				}
 			}
-			if !yield(chunk.Span{Start: i, End: i + 1}) {
+			if !yield(chunk.Chunk{Span: chunk.Span{Start: i, End: i + 1}}) {
 				return
 			}
 		}
@@ -297,9 +297,9 @@ func TestCancelTakesEffectWithinABatch(t *testing.T) {
 	}
 }
 
-type broken func(yield func(chunk.Span) bool)
+type broken func(yield func(chunk.Chunk) bool)
 
-func (f broken) Split(string) iter.Seq[chunk.Span] { return iter.Seq[chunk.Span](f) }
+func (f broken) Split(string) iter.Seq[chunk.Chunk] { return iter.Seq[chunk.Chunk](f) }
 
 func TestPermanentErrorsEndAtOnceWithTheCause(t *testing.T) {
 	t.Parallel()
@@ -308,12 +308,12 @@ func TestPermanentErrorsEndAtOnceWithTheCause(t *testing.T) {
 		code  string
 		words string
 	}{
-		"panic": {parseAs(broken(func(func(chunk.Span) bool) { panic("secret detail") })), "internal", "log"},
-		"stuck": {parseAs(broken(func(y func(chunk.Span) bool) {
-			for y(chunk.Span{Start: 0, End: 2}) { // the same again
+		"panic": {parseAs(broken(func(func(chunk.Chunk) bool) { panic("secret detail") })), "internal", "log"},
+		"stuck": {parseAs(broken(func(y func(chunk.Chunk) bool) {
+			for y(chunk.Chunk{Span: chunk.Span{Start: 0, End: 2}}) { // the same again
 			}
 		})), "splitter_failed", "recursive"},
-		"outside":  {parseAs(broken(func(y func(chunk.Span) bool) { y(chunk.Span{Start: 0, End: 99}) })), "splitter_failed", "recursive"},
+		"outside":  {parseAs(broken(func(y func(chunk.Chunk) bool) { y(chunk.Chunk{Span: chunk.Span{Start: 0, End: 99}}) })), "splitter_failed", "recursive"},
 		"settings": {func(string, []byte) (chunk.Plan, error) { return chunk.Plan{}, errors.New("chunk_size: is odd") }, "invalid_settings", "chunk_size"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -417,7 +417,7 @@ type waiting struct {
 	release chan struct{}
 }
 
-func (w waiting) Split(text string) iter.Seq[chunk.Span] {
+func (w waiting) Split(text string) iter.Seq[chunk.Chunk] {
 	if len(text) > store.SmallBytes {
 		<-w.release
 	}
@@ -460,8 +460,8 @@ type counting struct {
 	add func(int)
 }
 
-func (c counting) Split(text string) iter.Seq[chunk.Span] {
-	return func(yield func(chunk.Span) bool) {
+func (c counting) Split(text string) iter.Seq[chunk.Chunk] {
+	return func(yield func(chunk.Chunk) bool) {
 		c.add(1)
 		defer c.add(-1)
 		c.Splitter.Split(text)(yield)

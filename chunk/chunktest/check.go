@@ -24,6 +24,16 @@ type Limits struct {
 	Size    int         // the most a chunk may hold
 	Overlap int         // how far a chunk reaches back into the one before it
 	Sizer   chunk.Sizer // counts tokens; for that unit only
+
+	Soft    int  // where a chunk should end; 0 is Size
+	Min     int  // what a chunk holds at least, but where the text or left out white space ends it; in tokens, about
+	AtMost  bool // the overlap may be less: it starts at a boundary
+	Context bool // Size is for a chunk and its context together
+	// Window is how many bytes beyond the limit of a chunk its pull may examine, besides Slack; below 0 any number, for a
+	// strategy whose documentation says so.
+	Window int
+	// Levels are the sizes of the levels below the first, for a hierarchical splitter.
+	Levels []int
 }
 
 // size is how much s holds, in the unit.
@@ -98,82 +108,157 @@ func words(s string) (starts []int) {
 
 // Check reports every way in which s breaks the contract on text. Whatever the text, valid UTF-8 or not:
 //
-//   - spans lie in the text, are not empty, and both their starts and their ends strictly advance;
-//   - nothing but white space is left out, and no span is white space only;
+//   - chunks lie in the text, are not empty, and on each level both their starts and their ends strictly advance;
+//   - nothing but white space is left out, of the text or, on a lower level, of the parent, and no chunk is white space
+//     only;
+//   - a chunk below level 0 lies in its parent, which is the last one before it on the level above;
+//   - context is text that ends before the chunk starts;
 //   - a second walk yields the same, and a walk that stops early a prefix of it.
 //
 // For valid UTF-8 also:
 //
-//   - spans lie on rune boundaries and are within the limit, in the unit;
-//   - with overlap 0 spans never overlap, so what they hold is the text less the white space left out. With overlap o
-//     a span starts o units before the end of the one before it, never earlier; later only where white space was left
-//     out between them, where o units reach back to the start of the span before it, or by the few runes it takes to
+//   - chunks lie on rune boundaries and are within the limit, in the unit;
+//   - with overlap 0 chunks never overlap, so what they hold is the text less the white space left out. With overlap o
+//     a chunk starts o units before the end of the one before it, never earlier; later only where white space was left
+//     out between them, where o units reach back to the start of the chunk before it, or by the few runes it takes to
 //     reach a character, to stay out of a grapheme cluster, or (in bytes and tokens) to have room for the next
 //     character; in words also by white space; in tokens also by as many as a character has;
-//   - a pull looks no further than Slack bytes beyond the limit of the span it yields: the spans so far stay the same
-//     when the text beyond is replaced. In tokens, 128 bytes for each token of the limit take its place.
+//   - a pull looks no further than Slack and Limits.Window bytes beyond the limit of the chunk it yields: the chunks so
+//     far stay the same when the text beyond is replaced. In tokens, 128 bytes for each token of the limit take its
+//     place.
 //
 // text should be short: Check walks it some tens of times. It only calls tb.Helper and tb.Errorf, from the caller's
 // goroutine.
 func Check(tb testing.TB, s chunk.Splitter, text string, limits Limits) {
 	tb.Helper()
-	spans, err := collect(s, text)
+	all, err := collect(s, text)
 	if err != nil {
 		tb.Errorf("%v\ntext: %s", err, show(text))
 		return
 	}
-	problems := checkCover(text, spans)
-	if utf8.ValidString(text) {
-		problems = append(problems, checkRunes(text, spans)...)
-		if len(problems) == 0 && limits.Size > 0 {
-			problems = append(problems, checkLimits(text, spans, limits)...)
-			problems = append(problems, checkLookAhead(s, text, spans, limits)...)
+	levels := make([][]chunk.Span, len(limits.Levels)+1)
+	var problems []string
+	for _, c := range all {
+		if int(c.Level) >= len(levels) {
+			tb.Errorf("chunk %v is of level %d, which nobody asked for", c.Span, c.Level)
+			return
 		}
+		levels[c.Level] = append(levels[c.Level], c.Span)
 	}
-	problems = append(problems, checkRepeat(s, text, spans)...)
+	valid := utf8.ValidString(text)
+	for level, spans := range levels {
+		within := []chunk.Span{{Start: 0, End: len(text)}}
+		l := limits
+		if level > 0 {
+			within, l.Size = levels[level-1], limits.Levels[level-1]
+		}
+		found := checkCover(text, within, spans)
+		if valid {
+			found = append(found, checkRunes(text, spans)...)
+			if len(found) == 0 && limits.Size > 0 {
+				found = append(found, checkLimits(text, within, spans, l)...)
+			}
+		}
+		problems = append(problems, found...)
+	}
+	problems = append(problems, checkContext(text, all, limits)...)
+	if valid && len(problems) == 0 && limits.Size > 0 && limits.Window >= 0 {
+		problems = append(problems, checkLookAhead(s, text, all, limits)...)
+	}
+	problems = append(problems, checkRepeat(s, text, all)...)
 	for _, p := range problems {
 		tb.Errorf("%s\nlimits: %+v\ntext: %s", p, limits, show(text))
 	}
 }
 
 // collect walks the whole text, but stops a splitter that does not advance: it might never stop by itself.
-func collect(s chunk.Splitter, text string) (spans []chunk.Span, err error) {
-	last := chunk.Span{Start: -1, End: 0}
-	for sp := range s.Split(text) {
+func collect(s chunk.Splitter, text string) (all []chunk.Chunk, err error) {
+	last := map[uint8]chunk.Span{}
+	order := map[uint8]int{}
+	for c := range s.Split(text) {
+		sp := c.Span
+		before, some := last[c.Level]
+		if !some {
+			before = chunk.Span{Start: -1, End: 0}
+		}
 		switch {
 		case sp.Start < 0 || sp.End > len(text) || sp.Start > sp.End:
-			err = fmt.Errorf("span %d is %v, outside the text of %d bytes", len(spans), sp, len(text))
+			err = fmt.Errorf("span %d is %v, outside the text of %d bytes", len(all), sp, len(text))
 		case sp.Start == sp.End:
-			err = fmt.Errorf("span %d is %v, which is empty", len(spans), sp)
-		case sp.Start <= last.Start:
-			err = fmt.Errorf("span %d is %v, whose start does not advance from %v", len(spans), sp, last)
-		case sp.End <= last.End:
-			err = fmt.Errorf("span %d is %v, whose end does not advance from %v", len(spans), sp, last)
+			err = fmt.Errorf("span %d is %v, which is empty", len(all), sp)
+		case sp.Start <= before.Start:
+			err = fmt.Errorf("span %d is %v, whose start does not advance from %v", len(all), sp, before)
+		case sp.End <= before.End:
+			err = fmt.Errorf("span %d is %v, whose end does not advance from %v", len(all), sp, before)
+		case c.Level == 0 && c.Up != 0:
+			err = fmt.Errorf("span %d is %v, of level 0 with a parent", len(all), sp)
+		}
+		if c.Level > 0 && err == nil {
+			up, some := last[c.Level-1]
+			if !some || order[c.Level-1] != len(all)-c.Up || sp.Start < up.Start || sp.End > up.End {
+				err = fmt.Errorf("span %d is %v of level %d, not inside its parent", len(all), sp, c.Level)
+			}
 		}
 		if err != nil {
 			return nil, err
 		}
-		last = sp
-		spans = append(spans, sp)
+		last[c.Level], order[c.Level] = sp, len(all)
+		all = append(all, c)
 	}
-	return spans, nil
+	return all, nil
 }
 
-func checkCover(text string, spans []chunk.Span) (problems []string) {
-	covered := 0
-	for i, sp := range spans {
-		if sp.Start > covered && !isBlank(text[covered:sp.Start]) {
-			problems = append(problems, fmt.Sprintf("before span %d, bytes %d to %d are left out: %s",
-				i, covered, sp.Start, show(text[covered:sp.Start])))
+// Same reports whether two chunks are equal, their context by what it says.
+func Same(a, b chunk.Chunk) bool {
+	for x, y := a.Context, b.Context; x != nil || y != nil; x, y = x.Up, y.Up {
+		if x == nil || y == nil || x.Span != y.Span || x.Text != y.Text || x.Kind != y.Kind || x.Level != y.Level {
+			return false
 		}
-		if isBlank(text[sp.Start:sp.End]) {
-			problems = append(problems, fmt.Sprintf("span %d %v is white space only", i, sp))
-		}
-		covered = sp.End
 	}
-	if !isBlank(text[covered:]) {
-		problems = append(problems, fmt.Sprintf("after the last span, bytes %d to %d are left out: %s",
-			covered, len(text), show(text[covered:])))
+	a.Context, b.Context = nil, nil
+	return a == b
+}
+
+func checkContext(text string, all []chunk.Chunk, limits Limits) (problems []string) {
+	for i, c := range all {
+		size := 0
+		for x := c.Context; x != nil; x = x.Up {
+			if x.Start < 0 || x.Start >= x.End || x.End > c.Start || text[x.Start:x.End] != x.Text {
+				return append(problems, fmt.Sprintf("span %d %v has context %v %q, which is not text before it", i, c.Span, x.Span, x.Text))
+			}
+			if x.Up != nil && x.Up.Start >= x.Start {
+				return append(problems, fmt.Sprintf("span %d %v has context %v inside of %v", i, c.Span, x.Span, x.Up.Span))
+			}
+			size += limits.size(x.Text)
+		}
+		if limits.Context && size > 0 && size+limits.size(text[c.Start:c.End]) > limits.Size {
+			problems = append(problems, fmt.Sprintf("span %d %v holds, with %d %s of context, more than %d",
+				i, c.Span, size, limits.Unit, limits.Size))
+		}
+	}
+	return problems
+}
+
+// checkCover checks that spans cover the ink of each of within, in order.
+func checkCover(text string, within, spans []chunk.Span) (problems []string) {
+	for _, w := range within {
+		covered := w.Start
+		for len(spans) > 0 && spans[0].Start < w.End && spans[0].End <= w.End {
+			sp := spans[0]
+			spans = spans[1:]
+			if sp.Start > covered && !isBlank(text[covered:sp.Start]) {
+				problems = append(problems, fmt.Sprintf("before %v, bytes %d to %d are left out: %s",
+					sp, covered, sp.Start, show(text[covered:sp.Start])))
+			}
+			if isBlank(text[sp.Start:sp.End]) {
+				problems = append(problems, fmt.Sprintf("span %v is white space only", sp))
+			}
+			covered = sp.End
+		}
+		if !isBlank(text[covered:w.End]) {
+			problems = append(problems, fmt.Sprintf("after the last span, bytes %d to %d are left out: %s",
+				covered, w.End, show(text[covered:w.End])))
+		}
 	}
 	return problems
 }
@@ -187,16 +272,32 @@ func checkRunes(text string, spans []chunk.Span) (problems []string) {
 	return problems
 }
 
-func checkLimits(text string, spans []chunk.Span, limits Limits) (problems []string) {
+func checkLimits(text string, within, spans []chunk.Span, limits Limits) (problems []string) {
 	for i, sp := range spans {
+		for len(within) > 1 && within[0].End <= sp.Start || within[0].End < sp.End {
+			within = within[1:]
+		}
 		if got := limits.size(text[sp.Start:sp.End]); got > limits.Size {
 			problems = append(problems, fmt.Sprintf("span %d %v holds %d %s, above the limit of %d",
 				i, sp, got, limits.Unit, limits.Size))
+		}
+		if got := limits.size(text[sp.Start:sp.End]); got < limits.Min && limits.Unit != "tokens" {
+			next := within[0].End
+			if i+1 < len(spans) {
+				next = min(next, spans[i+1].Start)
+			}
+			if next <= sp.End && next < within[0].End {
+				problems = append(problems, fmt.Sprintf("span %d %v holds %d %s, below the least size of %d",
+					i, sp, got, limits.Unit, limits.Min))
+			}
 		}
 		if i == 0 {
 			continue
 		}
 		prev := spans[i-1]
+		if prev.Start < within[0].Start { // of another parent
+			continue
+		}
 		if limits.Overlap == 0 {
 			if sp.Start < prev.End {
 				problems = append(problems, fmt.Sprintf("span %d %v overlaps %v, with overlap 0", i, sp, prev))
@@ -209,6 +310,9 @@ func checkLimits(text string, spans []chunk.Span, limits Limits) (problems []str
 		if got := limits.size(text[sp.Start:prev.End]); got > limits.Overlap {
 			problems = append(problems, fmt.Sprintf("span %d %v overlaps %v by %d %s, above %d",
 				i, sp, prev, got, limits.Unit, limits.Overlap))
+			continue
+		}
+		if limits.AtMost {
 			continue
 		}
 		if missed := lateStart(text, prev, sp, limits); missed != "" {
@@ -263,10 +367,10 @@ func lateStart(text string, prev, next chunk.Span, limits Limits) string {
 }
 
 // checkLookAhead replaces the text beyond what the pull for a span may examine; that span and those before must stay.
-func checkLookAhead(s chunk.Splitter, text string, spans []chunk.Span, limits Limits) (problems []string) {
+func checkLookAhead(s chunk.Splitter, text string, spans []chunk.Chunk, limits Limits) (problems []string) {
 	step := 1 + len(spans)/8
 	for i := 0; i < len(spans); i += step {
-		seen := limits.end(text, spans[i].Start) + Slack
+		seen := limits.end(text, spans[i].Start) + Slack + limits.Window
 		for seen < len(text) && !utf8.RuneStart(text[seen]) {
 			seen++
 		}
@@ -280,8 +384,8 @@ func checkLookAhead(s chunk.Splitter, text string, spans []chunk.Span, limits Li
 				if n > i {
 					break
 				}
-				if sp != spans[n] {
-					problems = append(problems, fmt.Sprintf("span %d is %v, but %v when the text from byte %d is %s",
+				if !Same(sp, spans[n]) {
+					problems = append(problems, fmt.Sprintf("chunk %d is %+v, but %+v when the text from byte %d is %s",
 						n, spans[n], sp, seen, show(other)))
 					return problems
 				}
@@ -297,11 +401,11 @@ func checkLookAhead(s chunk.Splitter, text string, spans []chunk.Span, limits Li
 	return problems
 }
 
-func checkRepeat(s chunk.Splitter, text string, spans []chunk.Span) (problems []string) {
+func checkRepeat(s chunk.Splitter, text string, spans []chunk.Chunk) (problems []string) {
 	for _, stop := range []int{len(spans) + 1, len(spans) / 2, 1} {
 		n := 0
 		for sp := range s.Split(text) {
-			if n >= len(spans) || sp != spans[n] {
+			if n >= len(spans) || !Same(sp, spans[n]) {
 				return append(problems, fmt.Sprintf("span %d is %v in another walk, not as in the first", n, sp))
 			}
 			if n++; n >= stop {

@@ -55,7 +55,7 @@ func edited(overlap int, edit func(i int, s chunk.Span, text string) chunk.Span)
 	return func(text string) iter.Seq[chunk.Span] {
 		return func(yield func(chunk.Span) bool) {
 			i := 0
-			for s := range tiles(10, overlap).Split(text) {
+			for s := range tiles(10, overlap)(text) {
 				if !yield(edit(i, s, text)) {
 					return
 				}
@@ -114,7 +114,7 @@ func TestCheckCatches(t *testing.T) {
 		{"is empty", pairs(0, 0), plain, 0, "span 0 is {0 0}, which is empty"},
 		{"is outside", pairs(0, 10, 10, 211), plain, 0, "outside the text of 210 bytes"},
 		{"runs backward", pairs(10, 0), plain, 0, "outside the text of 210 bytes"},
-		{"is white space", pairs(0, 1, 1, 2, 2, 3), "a b", 0, "span 1 {1 2} is white space only"},
+		{"is white space", pairs(0, 1, 1, 2, 2, 3), "a b", 0, "span {1 2} is white space only"},
 		{"cuts runes", edited(0, func(i int, s chunk.Span, _ string) chunk.Span {
 			if i == 0 {
 				s.End--
@@ -130,20 +130,20 @@ func TestCheckCatches(t *testing.T) {
 		{"overlaps too little", tiles(10, 2), plain, 3, "by less than 3 chars: it also should have"},
 		{"overlaps not at all", tiles(10, 0), plain, 3, "by less than 3 chars"},
 		{"looks ahead", Func(func(text string) iter.Seq[chunk.Span] {
-			return tiles(10-strings.Count(text, "x"), 0).Split(text)
+			return tiles(10-strings.Count(text, "x"), 0)(text)
 		}), plain, 0, "when the text from byte 18 is \"x\""},
 		{"wants the whole text", Func(func(text string) iter.Seq[chunk.Span] {
-			return tiles(8+len(text)%2, 0).Split(text)
+			return tiles(8+len(text)%2, 0)(text)
 		}), plain, 0, "when the text from byte"},
 		{"changes its mind", Func(func(text string) iter.Seq[chunk.Span] {
 			walks++
-			return tiles(9+walks%2, 0).Split(text)
+			return tiles(9+walks%2, 0)(text)
 		}), plain[:20], 0, "in another walk, not as in the first"},
 		{"tires", Func(func(text string) iter.Seq[chunk.Span] {
 			if walks++; walks%3 == 2 {
 				return slices.Values([]chunk.Span(nil))
 			}
-			return tiles(10, 0).Split(text)
+			return tiles(10, 0)(text)
 		}), plain[:15], 0, "another walk yields 0 spans, not 2"},
 		{"splits text of all widths by bytes", Func(func(text string) iter.Seq[chunk.Span] {
 			return func(yield func(chunk.Span) bool) {

@@ -242,8 +242,8 @@ func checkChunks(t testing.TB, c *client.Client, op client.Operation, text strin
 	}
 }
 
-func pullSpans(plan chunk.Plan, text string) (next func() (chunk.Span, bool), stop func()) {
-	spans := make(chan chunk.Span)
+func pullSpans(plan chunk.Plan, text string) (next func() (chunk.Chunk, bool), stop func()) {
+	spans := make(chan chunk.Chunk)
 	done := make(chan struct{})
 	go func() {
 		defer close(spans)
@@ -255,7 +255,7 @@ func pullSpans(plan chunk.Plan, text string) (next func() (chunk.Span, bool), st
 			}
 		}
 	}()
-	return func() (chunk.Span, bool) { s, ok := <-spans; return s, ok }, func() { close(done) }
+	return func() (chunk.Chunk, bool) { s, ok := <-spans; return s, ok }, func() { close(done) }
 }
 
 // sqliteIn is the database of a data folder.
