@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/sha256"
 	"errors"
 	"flag"
@@ -71,7 +70,7 @@ func sources() []source {
 	return all
 }
 
-func runCorpus(ctx context.Context, args []string) error {
+func runCorpus(args []string) error {
 	flags := flag.NewFlagSet("corpus", flag.ContinueOnError)
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -92,7 +91,7 @@ func runCorpus(ctx context.Context, args []string) error {
 	if repository(folder) {
 		return fmt.Errorf("%s is inside a Go module: name a folder elsewhere", folder)
 	}
-	if err := build(ctx, folder); err != nil {
+	if err := build(folder); err != nil {
 		return fmt.Errorf("build the corpus: %w", err)
 	}
 	fmt.Println(folder, "is built")
@@ -114,20 +113,17 @@ func repository(folder string) bool {
 
 // build fetches and unpacks the packages, without installing any, and writes the documents: first beside the folder,
 // which appears when it is complete.
-func build(ctx context.Context, folder string) error {
-	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
+func build(folder string) error {
+	work := filepath.Clean(folder) + ".part"
+	if err := os.RemoveAll(work); err != nil { // of a run that was broken off
 		return err
 	}
-	work, err := os.MkdirTemp(filepath.Dir(folder), "corpus-")
-	if err != nil {
+	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(work) }() // what is left is a temporary folder
-	if err := os.Chmod(work, 0o755); err != nil {
-		return err
-	}
+	defer func() { _ = os.RemoveAll(work) }() // the next run takes away what is left
 	all := sources()
-	roots, versions, err := unpack(ctx, work, all)
+	roots, versions, err := unpack(work, all)
 	if err != nil {
 		return err
 	}
@@ -147,14 +143,14 @@ func build(ctx context.Context, folder string) error {
 }
 
 // unpack gives the root folder of each package, and a list of the packages' files, whose names hold their versions.
-func unpack(ctx context.Context, work string, all []source) (roots map[string]string, versions string, err error) {
+func unpack(work string, all []source) (roots map[string]string, versions string, err error) {
 	var names []string
 	for _, s := range all {
 		if !slices.Contains(names, s.pkg) {
 			names = append(names, s.pkg)
 		}
 	}
-	fetch := exec.CommandContext(ctx, "apt-get", append([]string{"download", "-qq"}, names...)...)
+	fetch := exec.Command("apt-get", append([]string{"download", "-qq"}, names...)...)
 	fetch.Dir, fetch.Stderr = work, os.Stderr
 	if err := fetch.Run(); err != nil {
 		return nil, "", fmt.Errorf("%w: it wants Debian 12 and an index that is not too old (apt-get update)", err)
@@ -169,7 +165,7 @@ func unpack(ctx context.Context, work string, all []source) (roots map[string]st
 		if err := os.MkdirAll(roots[name], 0o755); err != nil {
 			return nil, "", err
 		}
-		open := exec.CommandContext(ctx, "dpkg-deb", "--extract", debs[0], roots[name])
+		open := exec.Command("dpkg-deb", "--extract", debs[0], roots[name])
 		if out, err := open.CombinedOutput(); err != nil {
 			return nil, "", fmt.Errorf("dpkg-deb: %w: %s", err, out)
 		}

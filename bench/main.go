@@ -8,10 +8,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 
 	"chunkstream/chunk"
@@ -19,21 +17,18 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:])
-	stop()
-	if err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string) error {
-	commands := map[string]func(context.Context, []string) error{
+func run(args []string) error {
+	commands := map[string]func([]string) error{
 		"corpus": runCorpus, "speed": runSpeed, "quality": runQuality,
 	}
 	if len(args) > 0 && commands[args[0]] != nil {
-		return commands[args[0]](ctx, args[1:])
+		return commands[args[0]](args[1:])
 	}
 	return fmt.Errorf("want corpus, speed or quality; `go run . speed -h` lists the flags of speed")
 }
