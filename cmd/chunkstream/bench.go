@@ -28,6 +28,7 @@ import (
 
 // BenchCmd measures.
 type BenchCmd struct {
+	Chunk   BenchChunkCmd   `cmd:"" help:"Cut texts with every strategy: speed on one core, chunks, sizes."`
 	Service BenchServiceCmd `cmd:"" help:"Load a server and measure it: throughput, latency, memory, cold start."`
 }
 

@@ -2,9 +2,15 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"chunkstream/chunk"
 )
 
 func TestProse(t *testing.T) {
@@ -58,5 +64,40 @@ func TestSpread(t *testing.T) {
 	}
 	if got := spread(nil); got != (Spread{}) {
 		t.Errorf("of nothing: got %v", got)
+	}
+}
+
+func TestBenchChunk(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"a.txt": strings.Repeat("Words of one sentence. ", 100), "b.md": "# One\n\nText.\n", "c.bin": "\xff\x00", ".hidden": "not",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, code := program(t, "bench", "chunk", folder, "--chunk-size", "50", "--json",
+		"--duration", "1ms")
+	var got ChunkSpeeds
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 {
+		t.Fatalf("exit code %d, %v\n%s", code, err, out)
+	}
+	if got.Documents != 2 || got.Skipped != 1 || got.Bytes != 2313 || len(got.Results) != len(chunk.Strategies()) {
+		t.Errorf("got %d documents of %d bytes, %d skipped, %d results: want 2 of 2313, 1, and one for each strategy",
+			got.Documents, got.Bytes, got.Skipped, len(got.Results))
+	}
+	for _, r := range got.Results {
+		if r.Refused == "" && (r.Chunks < 2 || r.MBPerSec <= 0) {
+			t.Errorf("%s: got %d chunks at %f MB/s, want at least two", r.Strategy, r.Chunks, r.MBPerSec)
+		}
+	}
+	for _, args := range [][]string{
+		{"--chunk-size", "0"}, {"--unit", "pages"}, {"--strategy", "nonesuch"}, {filepath.Join(folder, "none")},
+		{filepath.Join(folder, "c.bin")},
+	} {
+		if out, code := program(t, append([]string{"bench", "chunk", "--duration", "1ms"}, args...)...); code != exitUsage {
+			t.Errorf("%q: got exit code %d, want %d\n%s", args, code, exitUsage, out)
+		}
 	}
 }
