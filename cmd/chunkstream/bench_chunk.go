@@ -56,16 +56,6 @@ type ChunkSpeeds struct {
 
 // Run measures and prints.
 func (b *BenchChunkCmd) Run(ctx context.Context) error {
-	texts, skipped, err := b.texts()
-	if err != nil {
-		return &exitError{exitUsage, fmt.Errorf("bench: %w", err), "chunkstream bench chunk FOLDER"}
-	}
-	result := ChunkSpeeds{
-		Version: 1, Documents: len(texts), Skipped: skipped, ChunkSize: b.ChunkSize, Unit: b.Unit, Go: runtime.Version(),
-	}
-	for _, text := range texts {
-		result.Bytes += len(text)
-	}
 	settings := map[string]any{"chunk_size": b.ChunkSize, "unit": b.Unit}
 	if b.Tokenizer != "" {
 		settings["tokenizer"] = b.Tokenizer
@@ -80,25 +70,39 @@ func (b *BenchChunkCmd) Run(ctx context.Context) error {
 			names = append(names, info.Name)
 		}
 	}
-	taken := 0
+	var plans []chunk.Plan
+	var refused []ChunkSpeed
 	for _, name := range names {
 		plan, err := parser.Parse(name, config)
 		if wrong := (*chunk.ParamError)(nil); errors.As(err, &wrong) && len(b.Strategy) == 0 {
-			result.Results = append(result.Results, ChunkSpeed{Strategy: name, Refused: wrong.Error()})
-			continue
+			refused = append(refused, ChunkSpeed{Strategy: name, Refused: wrong.Error()})
 		} else if err != nil {
 			return &exitError{exitUsage, fmt.Errorf("bench: %w", err), ""}
+		} else {
+			plans = append(plans, plan)
 		}
+	}
+	if len(plans) == 0 {
+		return &exitError{exitUsage, fmt.Errorf("bench: no strategy takes %s: %s", config, refused[0].Refused), ""}
+	}
+	texts, skipped, err := b.texts()
+	if err != nil {
+		return &exitError{exitUsage, fmt.Errorf("bench: %w", err), "chunkstream bench chunk FOLDER"}
+	}
+	result := ChunkSpeeds{
+		Version: 1, Documents: len(texts), Skipped: skipped, ChunkSize: b.ChunkSize, Unit: b.Unit, Go: runtime.Version(),
+	}
+	for _, text := range texts {
+		result.Bytes += len(text)
+	}
+	for _, plan := range plans {
 		one, err := speed(ctx, plan, texts, result.Bytes, b.Duration)
 		if err != nil {
 			return err
 		}
 		result.Results = append(result.Results, one)
-		taken++
 	}
-	if taken == 0 {
-		return &exitError{exitUsage, fmt.Errorf("bench: no strategy takes %s: %s", config, result.Results[0].Refused), ""}
-	}
+	result.Results = append(result.Results, refused...)
 	return result.print(os.Stdout, b.JSON)
 }
 
