@@ -229,6 +229,7 @@ func TestRecall(t *testing.T) {
 		{[]entry{{doc: 0, start: 0, end: 200}}, 20, 0.5},                                // the budget ends in the excerpt
 		{[]entry{{doc: 1, start: 0, end: 90}, {doc: 0, start: 20, end: 200}}, 100, 0.5}, // paid for another document
 		{[]entry{{doc: 0, start: 20, end: 40}, {doc: 0, start: 20, end: 40}}, 100, 0.5}, // twice is once
+		{[]entry{{doc: 0, start: 0, end: 40}, {doc: 0, start: 0, end: 40}, {doc: 0, start: 40, end: 80}}, 40, 1},
 	} {
 		if got := recall(docs, c.found, q, c.budget); math.Abs(got-c.want) > 1e-9 {
 			t.Errorf("%v at %d: got %v, want %v", c.found, c.budget, got, c.want)

@@ -82,7 +82,9 @@ func thin(docs []document, most int) (kept []document) {
 type variant struct {
 	name     string
 	splitter chunk.Splitter
-	headings bool // the path of headings is indexed too
+	headings bool // the path of headings, as this program finds it, is indexed too
+	context  bool // the chunk's own context is indexed too
+	parents  bool // the smallest chunks are indexed, their parents are shown
 	around   int  // so many characters of each neighbour are indexed too
 }
 
@@ -98,46 +100,53 @@ func allVariants(size int) (all []variant, err error) {
 		all = append(all, variant{name: info.Name, splitter: s.splitter})
 	}
 	for _, v := range []struct {
-		strategy string
-		overlap  int
-		more     map[string]any
-		headings bool
-		around   int
+		variant // its name is that of the strategy
+		overlap int
+		more    map[string]any
 	}{
-		{strategy: "recursive", more: map[string]any{"compat": "langchain"}},
-		{strategy: "recursive", overlap: size / 4, more: map[string]any{"compat": "langchain"}},
-		{strategy: "fixed_size", overlap: size / 4},
-		{strategy: "recursive", overlap: size / 4},
-		{strategy: "sentence", overlap: size / 4},
-		{strategy: "optimal", overlap: size / 4},
-		{strategy: "fixed_size", headings: true},
-		{strategy: "recursive", headings: true},
-		{strategy: "markdown", headings: true},
-		{strategy: "optimal", headings: true},
-		{strategy: "fixed_size", around: size / 4},
-		{strategy: "recursive", around: size / 4},
-		{strategy: "optimal", around: size / 4},
-		{strategy: "optimal", around: size / 4, headings: true},
+		{variant: variant{name: "recursive"}, more: map[string]any{"compat": "langchain"}},
+		{variant: variant{name: "recursive"}, more: map[string]any{"compat": "langchain"}, overlap: size / 4},
+		{variant: variant{name: "fixed_size"}, overlap: size / 4},
+		{variant: variant{name: "recursive"}, overlap: size / 4},
+		{variant: variant{name: "sentence"}, overlap: size / 4},
+		{variant: variant{name: "optimal"}, overlap: size / 4},
+		{variant: variant{name: "hierarchical", parents: true}},
+		{variant: variant{name: "fixed_size", headings: true}},
+		{variant: variant{name: "recursive", headings: true}},
+		{variant: variant{name: "markdown", context: true}},
+		{variant: variant{name: "hybrid", context: true}},
+		{variant: variant{name: "hierarchical", context: true}},
+		{variant: variant{name: "document_structure", context: true}},
+		{variant: variant{name: "optimal", headings: true}},
+		{variant: variant{name: "fixed_size", around: size / 4}},
+		{variant: variant{name: "recursive", around: size / 4}},
+		{variant: variant{name: "optimal", around: size / 4}},
 	} {
-		s, err := plan(v.strategy, setting{unit: "chars", size: size, overlap: v.overlap}, v.more)
+		s, err := plan(v.name, setting{unit: "chars", size: size, overlap: v.overlap}, v.more)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "left out:", err)
 			continue
 		}
-		name := v.strategy
 		if v.more != nil {
-			name += ", as LangChain"
+			v.name += ", as LangChain"
 		}
 		if v.overlap > 0 {
-			name += fmt.Sprintf(", overlap %d", v.overlap)
+			v.name += fmt.Sprintf(", overlap %d", v.overlap)
+		}
+		if v.parents {
+			v.name += ", smallest indexed, parents shown"
 		}
 		if v.headings {
-			name += ", headings indexed"
+			v.name += ", headings indexed"
+		}
+		if v.context {
+			v.name += ", its context indexed"
 		}
 		if v.around > 0 {
-			name += fmt.Sprintf(", %d of each neighbour indexed", v.around)
+			v.name += fmt.Sprintf(", %d of each neighbour indexed", v.around)
 		}
-		all = append(all, variant{name, s.splitter, v.headings, v.around})
+		v.splitter = s.splitter
+		all = append(all, v.variant)
 	}
 	return all, nil
 }
@@ -192,48 +201,80 @@ func measure(docs []document, asked []question, v variant) (r result) {
 	byDoc := make([][]entry, len(docs))
 	characters := 0
 	for n, d := range docs {
-		var o outline
-		if v.headings {
-			o = headings(d.text)
-		}
-		for c := range v.splitter.Split(d.text) {
-			e := entry{doc: n, start: c.Start, end: c.End, indexed: d.text[c.Start:c.End]}
-			if v.around > 0 {
-				e.indexed = d.text[back(d.text, c.Start, v.around):forward(d.text, c.End, v.around)]
-			}
-			if v.headings {
-				e.indexed = strings.Join(o.path(c.Start), " ") + "\n" + e.indexed
-			}
-			characters += utf8.RuneCountInString(d.text[c.Start:c.End])
-			byDoc[n] = append(byDoc[n], e)
-		}
+		byDoc[n] = cut(n, d.text, v)
 		entries = append(entries, byDoc[n]...)
+		for _, e := range byDoc[n] {
+			characters += utf8.RuneCountInString(d.text[e.start:e.end])
+		}
 	}
 	r.chunks, r.mean = len(entries), characters/max(len(entries), 1)
 	r.recall = make([][]float64, len(budgets))
 	find := newReader(entries)
-	cut := 0
+	torn := 0
 	for _, q := range asked {
 		if !slices.ContainsFunc(byDoc[q.doc], func(e entry) bool { return e.start <= q.start && q.end <= e.end }) {
-			cut++
+			torn++
 		}
 		found := find.find(q.query)
 		for b, budget := range budgets {
 			r.recall[b] = append(r.recall[b], recall(docs, found, q, budget))
 		}
 	}
-	r.cut = 100 * float64(cut) / max(float64(len(asked)), 1)
+	r.cut = 100 * float64(torn) / max(float64(len(asked)), 1)
 	return r
 }
 
+// cut makes the entries of one document.
+func cut(doc int, text string, v variant) (entries []entry) {
+	var o outline
+	if v.headings {
+		o = headings(text)
+	}
+	chunks := slices.Collect(v.splitter.Split(text))
+	parent := make([]bool, len(chunks))
+	for i, c := range chunks {
+		if c.Up > 0 {
+			parent[i-c.Up] = true
+		}
+	}
+	for i, c := range chunks {
+		e := entry{doc: doc, start: c.Start, end: c.End, indexed: text[c.Start:c.End]}
+		if v.around > 0 {
+			e.indexed = text[back(text, c.Start, v.around):forward(text, c.End, v.around)]
+		}
+		if v.headings {
+			e.indexed = strings.Join(o.path(c.Start), " ") + "\n" + e.indexed
+		}
+		if v.context {
+			for piece := c.Context; piece != nil; piece = piece.Up {
+				e.indexed = piece.Text + "\n" + e.indexed
+			}
+		}
+		if v.parents && parent[i] {
+			continue
+		}
+		if v.parents && c.Up > 0 {
+			e.start, e.end = chunks[i-c.Up].Start, chunks[i-c.Up].End
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
 // recall is the share of the excerpt that is shown when chunks are shown in their order until so many characters are
-// reached; the last is shown as far as that goes. What is shown twice is paid for twice and counts once.
+// reached; the last is shown as far as that goes. No chunk is shown twice; where two overlap, what they share is paid for
+// twice and counts once.
 func recall(docs []document, found []entry, q question, budget int) float64 {
 	seen := make([]bool, q.end-q.start)
+	shown := map[entry]bool{}
 	for _, e := range found {
+		e.indexed = ""
 		if budget <= 0 {
 			break
+		} else if shown[e] {
+			continue
 		}
+		shown[e] = true
 		end := min(e.end, forward(docs[e.doc].text, e.start, budget))
 		budget -= utf8.RuneCountInString(docs[e.doc].text[e.start:end])
 		if e.doc != q.doc {
