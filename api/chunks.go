@@ -20,6 +20,22 @@ type Chunk struct {
 	EndChar   int64   `json:"end_char"`
 	CharCount int64   `json:"char_count"`
 	Strategy  string  `json:"strategy"`
+
+	Boundary    string    `json:"boundary,omitempty" enum:"character,word,clause,sentence,line,row,paragraph,separator,topic,block,section,end" doc:"The kind of place the chunk ends at"`
+	Reason      string    `json:"reason,omitempty" enum:"limit,structure,end" doc:"Why it ends there and not further on"`
+	Kind        string    `json:"kind,omitempty" doc:"What it holds, where the strategy knows: prose, list, table, code, …"`
+	Level       *int      `json:"level,omitempty" doc:"Of a hierarchical chunk; 0 is the largest size"`
+	ParentIndex *int64    `json:"parent_index,omitempty" doc:"The index of the chunk of the level above that this one lies in"`
+	Context     []Context `json:"context,omitempty" doc:"Text elsewhere that belongs to the chunk, the outermost first: headings, a table's header"`
+}
+
+// Context is a piece of text elsewhere in the document without which a chunk is hard to understand.
+type Context struct {
+	Kind      string  `json:"kind" enum:"heading,table_header,fence,declaration,element"`
+	Level     int     `json:"level,omitempty" doc:"Of a heading"`
+	StartByte int64   `json:"start_byte"`
+	EndByte   int64   `json:"end_byte"`
+	Text      *string `json:"text,omitempty" doc:"Verbatim; absent with text=false"`
 }
 
 // ChunkPage is one page of an operation's chunks.
@@ -38,12 +54,33 @@ const (
 
 func viewOfChunk(sha256, strategy string, settings []byte, c store.Chunk, text bool) Chunk {
 	v := Chunk{
-		ID:    chunk.ID(sha256, strategy, settings, chunk.Span{Start: int(c.StartByte), End: int(c.EndByte)}),
+		ID: chunk.ID(sha256, strategy, settings, chunk.Chunk{
+			Span: chunk.Span{Start: int(c.StartByte), End: int(c.EndByte)}, Level: c.Facts.Level,
+		}),
 		Index: c.Index, StartByte: c.StartByte, EndByte: c.EndByte, StartChar: c.StartChar, EndChar: c.EndChar,
 		CharCount: c.EndChar - c.StartChar, Strategy: strategy,
 	}
 	if text {
 		v.Text = &c.Text
+	}
+	if f := c.Facts; f.Known {
+		v.Boundary, v.Reason, v.Kind = f.Boundary.String(), f.Reason.String(), f.Kind.String()
+		if strategy == "hierarchical" {
+			level := int(f.Level)
+			v.Level = &level
+		}
+		if f.Up > 0 {
+			parent := c.Index - int64(f.Up)
+			v.ParentIndex = &parent
+		}
+		for i := range f.Context {
+			x := Context{Kind: f.Context[i].Kind.String(), Level: f.Context[i].Level,
+				StartByte: f.Context[i].StartByte, EndByte: f.Context[i].EndByte}
+			if text {
+				x.Text = &f.Context[i].Text
+			}
+			v.Context = append(v.Context, x)
+		}
 	}
 	return v
 }

@@ -113,7 +113,7 @@ func TestOpenAPI(t *testing.T) {
 		t.Errorf("described:\n%s\nserved:\n%s", strings.Join(described, "\n"), strings.Join(served, "\n"))
 	}
 	for name, fields := range map[string][]string{
-		"Operation": operationFields, "Chunk": chunkFields, "OperationPage": pageFields, "Document": documentFields,
+		"Operation": operationFields, "Chunk": slices.Sorted(slices.Values(slices.Concat(chunkFields, rareChunkFields))), "OperationPage": pageFields, "Document": documentFields,
 		"ChunkPage": {"data", "has_more", "next_cursor", "operation_status"}, "Links": linkFields,
 		"Problem":    {"code", "detail", "param", "request_id", "status", "suggestion", "title", "type"},
 		"SubmitBody": {"config", "document_id", "name", "strategy", "text"},

@@ -27,10 +27,12 @@ var (
 	}
 	linkFields  = []string{"cancel", "chunks", "document", "events", "self", "text", "ws"}
 	chunkFields = []string{
-		"char_count", "end_byte", "end_char", "id", "index", "start_byte", "start_char", "strategy", "text",
+		"boundary", "char_count", "end_byte", "end_char", "id", "index", "reason", "start_byte", "start_char", "strategy",
+		"text",
 	}
-	pageFields     = []string{"data", "has_more", "next_cursor"}
-	documentFields = []string{"bytes", "chars", "created_at", "id", "links", "name", "sha256"}
+	rareChunkFields = []string{"context", "kind", "level", "parent_index"} // of some strategies only
+	pageFields      = []string{"data", "has_more", "next_cursor"}
+	documentFields  = []string{"bytes", "chars", "created_at", "id", "links", "name", "sha256"}
 )
 
 func wantFields(t *testing.T, what string, got any, want []string) {
@@ -113,7 +115,7 @@ func TestSubmitAndReadBack(t *testing.T) {
 			t.Errorf("chunk %d: got %v", i, c)
 		}
 		want := chunk.ID(about["sha256"].(string), "recursive", []byte(`{"chunk_size":20,"chunk_overlap":5,"unit":"chars"}`),
-			chunk.Span{Start: at("start_byte"), End: at("end_byte")})
+			chunk.Chunk{Span: chunk.Span{Start: at("start_byte"), End: at("end_byte")}})
 		if c["id"] != want {
 			t.Errorf("chunk %d: got id %v, want %s", i, c["id"], want)
 		}

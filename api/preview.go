@@ -85,7 +85,7 @@ func cut(ctx context.Context, plan chunk.Plan, text string, limit int) (Preview,
 		Data: []Chunk{}, Strategy: plan.Strategy, Config: object(plan.Settings), BytesTotal: int64(len(text)),
 		CharsTotal: int64(chunk.Chars(text)),
 	}
-	var last store.Chunk
+	var ruler chunk.Ruler
 	for span, err := range chunk.Guard(plan.Strategy, plan.Splitter, text) {
 		if err != nil {
 			return p, err
@@ -100,13 +100,11 @@ func cut(ctx context.Context, plan chunk.Plan, text string, limit int) (Preview,
 			p.HasMore = true
 			break
 		}
-		// Starts only grow, so counting from the last start counts every character about once.
-		start := last.StartChar + int64(chunk.Chars(text[last.StartByte:span.Start]))
-		last = store.Chunk{
-			Index: int64(len(p.Data)), StartByte: int64(span.Start), EndByte: int64(span.End), StartChar: start,
-			EndChar: start + int64(chunk.Chars(text[span.Start:span.End])), Text: text[span.Start:span.End],
-		}
-		p.Data = append(p.Data, viewOfChunk(hash, plan.Strategy, plan.Settings, last, true))
+		p.Data = append(p.Data, viewOfChunk(hash, plan.Strategy, plan.Settings, store.Chunk{
+			Index: int64(len(p.Data)), StartByte: int64(span.Start), EndByte: int64(span.End),
+			StartChar: int64(ruler.At(text, span.Start).Char), EndChar: int64(ruler.At(text, span.End).Char),
+			Text: text[span.Start:span.End], Facts: store.FactsOf(span),
+		}, true))
 	}
 	return p, nil
 }

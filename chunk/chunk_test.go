@@ -276,19 +276,20 @@ func TestID(t *testing.T) {
 		t.Fatal(err)
 	}
 	hash := strings.Repeat("0f", 32)
-	id := chunk.ID(hash, plan.Strategy, plan.Settings, chunk.Span{Start: 0, End: 12})
+	id := chunk.ID(hash, plan.Strategy, plan.Settings, chunk.Chunk{Span: chunk.Span{Start: 0, End: 12}})
 	// Stored ids must stay what they are: a change here breaks every re-run of every user.
 	if want := "chk_ldlhrmqpdn6p577vgeprsdtaamupwrvu"; id != want {
 		t.Errorf("got %s, want %s", id, want)
 	}
 	seen := map[string]bool{id: true}
 	for _, other := range []string{
-		chunk.ID(hash[1:], plan.Strategy, plan.Settings, chunk.Span{Start: 0, End: 12}),
-		chunk.ID(hash, "fixed_size", plan.Settings, chunk.Span{Start: 0, End: 12}),
-		chunk.ID(hash, plan.Strategy, plan.Settings[1:], chunk.Span{Start: 0, End: 12}),
-		chunk.ID(hash, plan.Strategy, plan.Settings, chunk.Span{Start: 1, End: 12}),
-		chunk.ID(hash, plan.Strategy, plan.Settings, chunk.Span{Start: 0, End: 13}),
-		chunk.ID(hash+"r", plan.Strategy[1:], plan.Settings, chunk.Span{Start: 0, End: 12}),
+		chunk.ID(hash[1:], plan.Strategy, plan.Settings, chunk.Chunk{Span: chunk.Span{Start: 0, End: 12}}),
+		chunk.ID(hash, "fixed_size", plan.Settings, chunk.Chunk{Span: chunk.Span{Start: 0, End: 12}}),
+		chunk.ID(hash, plan.Strategy, plan.Settings[1:], chunk.Chunk{Span: chunk.Span{Start: 0, End: 12}}),
+		chunk.ID(hash, plan.Strategy, plan.Settings, chunk.Chunk{Span: chunk.Span{Start: 1, End: 12}}),
+		chunk.ID(hash, plan.Strategy, plan.Settings, chunk.Chunk{Span: chunk.Span{Start: 0, End: 13}}),
+		chunk.ID(hash, plan.Strategy, plan.Settings, chunk.Chunk{Span: chunk.Span{Start: 0, End: 12}, Level: 1}),
+		chunk.ID(hash+"r", plan.Strategy[1:], plan.Settings, chunk.Chunk{Span: chunk.Span{Start: 0, End: 12}}),
 	} {
 		if seen[other] {
 			t.Errorf("id %s is not unique", other)
@@ -355,7 +356,7 @@ func BenchmarkGuardAndID(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			chunk.ID(hash, plan.Strategy, plan.Settings, sp.Span)
+			chunk.ID(hash, plan.Strategy, plan.Settings, sp)
 		}
 	}
 }

@@ -123,6 +123,23 @@ type Chunk struct {
 	EndChar   int64  `json:"end_char"`
 	CharCount int64  `json:"char_count"`
 	Strategy  string `json:"strategy"`
+
+	Boundary string `json:"boundary"` // the kind of place the chunk ends at: word, sentence, …, end
+	Reason   string `json:"reason"`   // why it ends there: limit, structure or end
+	Kind     string `json:"kind"`     // what it holds, where the strategy knows
+	// Level and ParentIndex are of hierarchical chunks, nil for others; a chunk of level 0 has no parent.
+	Level       *int      `json:"level"`
+	ParentIndex *int64    `json:"parent_index"`
+	Context     []Context `json:"context"` // the outermost first
+}
+
+// Context is a piece of text elsewhere in the document that belongs to a chunk: a heading above it, its table's header.
+type Context struct {
+	Kind      string `json:"kind"`
+	Level     int    `json:"level"` // of a heading
+	StartByte int64  `json:"start_byte"`
+	EndByte   int64  `json:"end_byte"`
+	Text      string `json:"text"`
 }
 
 // Submission is a document and how to cut it.

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -216,7 +217,7 @@ func TestWholeJob(t *testing.T) {
 		if chunk.Index != n || chunk.StartByte > end || chunk.Text != text[chunk.StartByte:chunk.EndByte] {
 			t.Fatalf("chunk %d: got %+v", n, chunk)
 		}
-		if n < 3 && chunk != preview[n] {
+		if n < 3 && !reflect.DeepEqual(chunk, preview[n]) {
 			t.Errorf("chunk %d: got %+v, previewed was %+v", n, chunk, preview[n])
 		}
 		n, end = n+1, chunk.EndByte

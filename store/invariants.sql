@@ -12,9 +12,19 @@ SELECT 'I2 chunk leaves its text or is empty', o.id, 'index ' || c.idx || ': [' 
   FROM chunks c JOIN operations o ON o.num = c.operation
  WHERE c.start_byte < 0 OR c.end_byte > o.bytes_total OR c.start_byte >= c.end_byte OR c.start_char >= c.end_char;
 
+-- Each level of a hierarchy advances by itself; facts.go says where the level and the parent are in facts.
 SELECT 'I2 chunks do not advance', o.id, 'index ' || c.idx
-  FROM chunks c JOIN chunks p ON p.operation = c.operation AND p.idx = c.idx - 1 JOIN operations o ON o.num = c.operation
- WHERE c.start_byte <= p.start_byte OR c.end_byte <= p.end_byte OR c.start_char <= p.start_char;
+  FROM (SELECT operation, idx, start_byte, end_byte, start_char, lag(start_byte) OVER level AS start_before,
+               lag(end_byte) OVER level AS end_before, lag(start_char) OVER level AS char_before
+          FROM chunks
+        WINDOW level AS (PARTITION BY operation, ((COALESCE(facts, 0) >> 24) & 255) ORDER BY idx)) c
+  JOIN operations o ON o.num = c.operation
+ WHERE c.start_byte <= c.start_before OR c.end_byte <= c.end_before OR c.start_char <= c.char_before;
+
+SELECT 'I2 chunk is not inside its parent', o.id, 'index ' || c.idx
+  FROM chunks c JOIN operations o ON o.num = c.operation
+  LEFT JOIN chunks p ON p.operation = c.operation AND p.idx = c.idx - (c.facts >> 32)
+ WHERE (c.facts >> 32) > 0 AND (p.idx IS NULL OR c.start_byte < p.start_byte OR c.end_byte > p.end_byte);
 
 SELECT 'I2 completed before the end of the text', id, bytes_done || ' of ' || bytes_total
   FROM operations WHERE status = 'completed' AND bytes_done <> bytes_total;

@@ -420,19 +420,20 @@ func (s *pgSession) chunks(operation, epoch, first int64, chunks []Chunk) error 
 	if len(chunks) == 0 {
 		return nil
 	}
-	cols := [4][]int64{}
+	cols, facts, context := [4][]int64{}, make([]*int64, len(chunks)), make([]*string, len(chunks))
 	for i := range cols {
 		cols[i] = make([]int64, len(chunks))
 	}
 	for i, c := range chunks {
 		cols[0][i], cols[1][i], cols[2][i], cols[3][i] = c.StartByte, c.EndByte, c.StartChar, c.EndChar
+		facts[i], context[i] = c.Facts.pack()
 	}
 	return s.later(`
-INSERT INTO chunks (operation, idx, epoch, start_byte, end_byte, start_char, end_char)
-SELECT $1, $2::bigint + n - 1, $3, start_byte, end_byte, start_char, end_char
-  FROM unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-       WITH ORDINALITY AS c (start_byte, end_byte, start_char, end_char, n)`,
-		operation, first, epoch, cols[0], cols[1], cols[2], cols[3])
+INSERT INTO chunks (operation, idx, epoch, start_byte, end_byte, start_char, end_char, facts, context)
+SELECT $1, $2::bigint + n - 1, $3, start_byte, end_byte, start_char, end_char, facts, context
+  FROM unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[])
+       WITH ORDINALITY AS c (start_byte, end_byte, start_char, end_char, facts, context, n)`,
+		operation, first, epoch, cols[0], cols[1], cols[2], cols[3], facts, context)
 }
 
 // commit sends what has gathered with the COMMIT. If the connection is lost while the COMMIT may have arrived, the

@@ -325,15 +325,18 @@ func (s *Store) Chunks(ctx context.Context, owner, operationID string, from int6
 	}
 	var chunks []Chunk
 	err = s.read(ctx, `
-SELECT idx, start_byte, end_byte, start_char, end_char FROM chunks
+SELECT idx, start_byte, end_byte, start_char, end_char, facts, context FROM chunks
  WHERE operation = $1 AND idx >= $2 ORDER BY idx LIMIT $3`, num, from, limit).
 		each(func(scan scan) error {
 			var c Chunk
-			if err := scan(&c.Index, &c.StartByte, &c.EndByte, &c.StartChar, &c.EndChar); err != nil {
-				return err
+			var facts *int64
+			var context *string
+			err := scan(&c.Index, &c.StartByte, &c.EndByte, &c.StartChar, &c.EndChar, &facts, &context)
+			if err == nil {
+				c.Facts, err = unpackFacts(facts, context)
 			}
 			chunks = append(chunks, c)
-			return nil
+			return err
 		})
 	if err != nil {
 		return nil, fmt.Errorf("store: read chunks: %w", err)
@@ -341,13 +344,42 @@ SELECT idx, start_byte, end_byte, start_char, end_char FROM chunks
 	if !text || len(chunks) == 0 {
 		return chunks, nil
 	}
-	base := chunks[0].StartByte
-	all, err := s.text(ctx, document, base, chunks[len(chunks)-1].EndByte)
-	if err != nil {
+	if err := s.addTexts(ctx, document, chunks); err != nil {
 		return nil, fmt.Errorf("store: read chunk texts: %w", err)
 	}
-	for i, c := range chunks {
-		chunks[i].Text = all[c.StartByte-base : c.EndByte-base]
-	}
 	return chunks, nil
+}
+
+// addTexts reads what chunks span in one go, and each piece of context that lies before it once.
+func (s *Store) addTexts(ctx context.Context, document int64, chunks []Chunk) error {
+	base, end := chunks[0].StartByte, int64(0)
+	for _, c := range chunks {
+		base, end = min(base, c.StartByte), max(end, c.EndByte)
+	}
+	all, err := s.text(ctx, document, base, end)
+	if err != nil {
+		return err
+	}
+	before := map[[2]int64]string{}
+	for i := range chunks {
+		c := &chunks[i]
+		c.Text = all[c.StartByte-base : c.EndByte-base]
+		for k := range c.Facts.Context {
+			x := &c.Facts.Context[k]
+			if x.StartByte >= base {
+				x.Text = all[x.StartByte-base : x.EndByte-base]
+				continue
+			}
+			span := [2]int64{x.StartByte, x.EndByte}
+			text, known := before[span]
+			if !known {
+				if text, err = s.text(ctx, document, x.StartByte, x.EndByte); err != nil {
+					return err
+				}
+				before[span] = text
+			}
+			x.Text = text
+		}
+	}
+	return nil
 }

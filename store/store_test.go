@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"chunkstream/chunk"
 	"chunkstream/event"
 	"chunkstream/store"
 )
@@ -319,6 +321,53 @@ func testTexts(t *testing.T, on backend) {
 		}
 	}
 	sound(t, s, true)
+}
+
+// What a strategy said of a chunk comes back as it was, context with its text, wherever that is.
+func TestFacts(t *testing.T) { onEach(t, testFacts) }
+
+func testFacts(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	text := "# Title\n\n" + strings.Repeat("word ", 120000) + "\n## Part\n\nrest"
+	op := create(t, s, text)
+	title := &chunk.Context{Span: chunk.Span{Start: 2, End: 7}, Text: "Title", Kind: chunk.Heading, Level: 1}
+	at := strings.Index(text, "Part")
+	part := &chunk.Context{Span: chunk.Span{Start: at, End: at + 4}, Text: "Part", Kind: chunk.Heading, Level: 2, Up: title}
+	rest := at + 6
+	chunks := []chunk.Chunk{
+		{Span: chunk.Span{Start: 0, End: at + 5}, Boundary: chunk.Section, Reason: chunk.AtStructure, Kind: chunk.Mixed},
+		{Span: chunk.Span{Start: 9, End: at - 4}, Boundary: chunk.Word, Level: 1, Up: 1, Context: title},
+		{Span: chunk.Span{Start: rest, End: len(text)}, Boundary: chunk.End, Reason: chunk.AtEnd, Level: 7, Up: 1 << 30, Context: part},
+	}
+	var stored []store.Chunk
+	for i, x := range chunks {
+		stored = append(stored, store.Chunk{
+			Index: int64(i), StartByte: int64(x.Start), EndByte: int64(x.End), StartChar: int64(x.Start), EndChar: int64(x.End),
+			Text: text[x.Start:x.End], Facts: store.FactsOf(x),
+		})
+	}
+	stored = append(stored, store.Chunk{ // as an earlier version stored them
+		Index: 3, StartByte: int64(rest + 1), EndByte: int64(len(text)), StartChar: int64(rest + 1), EndChar: int64(len(text)),
+		Text: text[rest+1:],
+	})
+	r := claim(t, s, store.LaneOf(int64(len(text))))
+	if _, err := r.Commit(t.Context(), store.Batch{Chunks: stored, BytesDone: int64(len(text)), Last: true}); err != nil {
+		t.Fatal(err)
+	}
+	for from := range stored {
+		got, err := s.Chunks(t.Context(), owner, op.ID, int64(from), 10, true)
+		if err != nil || !reflect.DeepEqual(got, stored[from:]) {
+			t.Errorf("from %d: got %+v, %v", from, facts(got), err)
+		}
+	}
+}
+
+// facts is chunks without their texts.
+func facts(chunks []store.Chunk) (all []store.Facts) {
+	for _, c := range chunks {
+		all = append(all, c.Facts)
+	}
+	return all
 }
 
 // chopped reads a string in pieces of random length.

@@ -153,6 +153,7 @@ type Chunk struct {
 	StartByte, EndByte int64
 	StartChar, EndChar int64
 	Text               string // text[StartByte:EndByte]; empty when the spans alone were asked for
+	Facts              Facts
 }
 
 // Filter narrows Operations. Zero values mean "any".

@@ -395,19 +395,29 @@ const rowsPerInsert = 100
 // driver searches the names for each value it binds, which for hundreds of them takes longer than the insert.
 var insertChunks = func() (texts [rowsPerInsert + 1]string) {
 	for n := 1; n <= rowsPerInsert; n++ {
-		texts[n] = `INSERT INTO chunks (operation, idx, epoch, start_byte, end_byte, start_char, end_char) VALUES ` +
-			strings.Repeat("(?,?,?,?,?,?,?),", n-1) + "(?,?,?,?,?,?,?)"
+		texts[n] = `INSERT INTO chunks (operation, idx, epoch, start_byte, end_byte, start_char, end_char, facts, context) VALUES ` +
+			strings.Repeat("(?,?,?,?,?,?,?,?,?),", n-1) + "(?,?,?,?,?,?,?,?,?)"
 	}
 	return texts
 }()
 
+// orNull is what v points to: the driver of SQLite takes no pointers.
+func orNull[T any](v *T) any {
+	if v == nil {
+		return nil
+	}
+	return *v
+}
+
 func (w *writer) chunks(operation, epoch, first int64, chunks []Chunk) error {
-	args := make([]any, 0, min(len(chunks), rowsPerInsert)*7)
+	args := make([]any, 0, min(len(chunks), rowsPerInsert)*9)
 	for i := 0; i < len(chunks); {
 		n := min(len(chunks)-i, rowsPerInsert)
 		args = args[:0]
 		for k, c := range chunks[i : i+n] {
-			args = append(args, operation, first+int64(i+k), epoch, c.StartByte, c.EndByte, c.StartChar, c.EndChar)
+			facts, context := c.Facts.pack()
+			args = append(args, operation, first+int64(i+k), epoch, c.StartByte, c.EndByte, c.StartChar, c.EndChar,
+				orNull(facts), orNull(context))
 		}
 		if _, err := w.exec(insertChunks[n], args...); err != nil {
 			return err

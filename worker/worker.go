@@ -303,7 +303,7 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 		return err
 	}
 	began, doneBefore := time.Now(), op.BytesDone
-	b := batch{first: op.Chunks}
+	b := batch{first: op.Chunks, bytesDone: op.BytesDone}
 	skip := op.Chunks
 	opened := began
 	for span, err := range chunk.Guard(plan.Strategy, plan.Splitter, text) {
@@ -328,7 +328,7 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 			continue
 		}
 		b.chunks = append(b.chunks, c)
-		b.bytesDone = int64(span.End)
+		b.bytesDone = max(b.bytesDone, int64(span.End)) // a child ends before its parent
 	}
 	if skip > 0 {
 		return &permanentError{"not_deterministic", fmt.Sprintf(
@@ -351,7 +351,8 @@ type batch struct {
 // add turns a chunk into what is stored of it.
 func (b *batch) add(text string, c chunk.Chunk) store.Chunk {
 	start, end := b.ruler.At(text, c.Start).Char, b.ruler.At(text, c.End).Char
-	return store.Chunk{StartByte: int64(c.Start), EndByte: int64(c.End), StartChar: int64(start), EndChar: int64(end)}
+	return store.Chunk{StartByte: int64(c.Start), EndByte: int64(c.End), StartChar: int64(start), EndChar: int64(end),
+		Facts: store.FactsOf(c)}
 }
 
 // eta estimates the milliseconds left from this attempt's own rate; 0 is none.
