@@ -58,7 +58,8 @@ func TestCorpusIsChecked(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "out", docs[1].name), []byte("12346"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := verify(filepath.Join(folder, "out"), sums.String()); err == nil || !strings.Contains(err.Error(), docs[1].name) {
+	err = verify(filepath.Join(folder, "out"), sums.String())
+	if err == nil || !strings.Contains(err.Error(), docs[1].name) {
 		t.Errorf("a changed document: got %v, want an error that names it", err)
 	}
 	if !repository(".") || repository(folder) {
@@ -139,17 +140,27 @@ func TestWorstSeesQuadratic(t *testing.T) {
 	}
 }
 
-func TestReader(t *testing.T) {
-	r := newReader([]entry{
+func TestReaders(t *testing.T) {
+	entries := []entry{
 		{doc: 0, indexed: "pumps and valves"}, {doc: 1, indexed: "a pump, a pump"}, {doc: 2, indexed: "nothing of the kind"},
-		{doc: 3, indexed: "turbines of the valley"},
-	})
-	var got []int
-	for _, e := range r.find("PUMP valve?") {
-		got = append(got, e.doc)
+		{doc: 3, indexed: "the valley of turbines, where the river is wide"},
 	}
-	if want := []int{0, 1}; !slices.Equal(got, want) {
-		t.Errorf("got documents %v, want %v", got, want)
+	for _, c := range []struct {
+		reader, query string
+		want          []int
+	}{
+		{"bm25", "PUMP valve?", []int{0, 1}},
+		{"bm25", "valle", nil},
+		{"grams", "valley pump", []int{3, 1, 0}},
+		{"grams", "turbinery", []int{3}},
+	} {
+		var got []int
+		for _, e := range readers[c.reader](entries).find(c.query) {
+			got = append(got, e.doc)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s, %q: got documents %v, want %v", c.reader, c.query, got, c.want)
+		}
 	}
 	for word, want := range map[string]string{
 		"ponies": "pony", "horses": "horse", "pumps": "pump", "press": "press", "status": "status", "is": "is", "goes": "goe",
@@ -264,10 +275,10 @@ func TestCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := measure(docs, asked, variant{splitter: whole.splitter}); r.cut != 0 || r.chunks != 1 {
+	if r := measure(docs, asked, variant{splitter: whole.splitter}, readers["bm25"]); r.cut != 0 || r.chunks != 1 {
 		t.Errorf("one chunk: got %.1f %% cut in %d chunks", r.cut, r.chunks)
 	}
-	if r := measure(docs, asked, variant{splitter: tiny.splitter}); r.cut != 100 || r.mean > 8 {
+	if r := measure(docs, asked, variant{splitter: tiny.splitter}, readers["bm25"]); r.cut != 100 || r.mean > 8 {
 		t.Errorf("tiny chunks: got %.1f %% cut, mean size %d", r.cut, r.mean)
 	}
 }

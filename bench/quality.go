@@ -23,9 +23,14 @@ func runQuality(args []string) error {
 	number := flags.Int("questions", 800, "how many to ask about each part of the corpus")
 	seed := flags.Uint64("seed", 1, "of what is made up and drawn")
 	against := flags.String("against", "recursive", "the variant that the others are compared with")
+	how := flags.String("reader", "bm25", "what finds chunks: bm25 or grams")
 	offline := flags.Bool("planted", false, "only the planted facts, which need no corpus")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	newReader := readers[*how]
+	if newReader == nil {
+		return fmt.Errorf("-reader: %q is none: use bm25 or grams", *how)
 	}
 	variants, err := allVariants(*size)
 	if err != nil {
@@ -51,9 +56,9 @@ func runQuality(args []string) error {
 		for _, d := range docs {
 			bytes += len(d.text)
 		}
-		fmt.Printf("%s: %d questions about %.1f MB in %d documents, seed %d\n\n", set, len(asked), float64(bytes)/1e6,
-			len(docs), *seed)
-		if err := compare(docs, asked, variants, *against); err != nil {
+		fmt.Printf("%s: %d questions about %.1f MB in %d documents, found by %s, seed %d\n\n", set, len(asked),
+			float64(bytes)/1e6, len(docs), *how, *seed)
+		if err := compare(docs, asked, variants, newReader, *against); err != nil {
 			return err
 		}
 		fmt.Println()
@@ -158,11 +163,13 @@ type result struct {
 	recall       [][]float64 // by budget, then by question
 }
 
-func compare(docs []document, asked []question, variants []variant, against string) error {
+func compare(docs []document, asked []question, variants []variant, newReader func([]entry) *reader,
+	against string,
+) error {
 	results := make([]result, len(variants))
 	base := -1
 	for i, v := range variants {
-		results[i] = measure(docs, asked, v)
+		results[i] = measure(docs, asked, v, newReader)
 		if v.name == against {
 			base = i
 		}
@@ -196,7 +203,7 @@ func compare(docs []document, asked []question, variants []variant, against stri
 }
 
 // measure cuts the documents, asks all questions, and compares what is shown with what was asked for.
-func measure(docs []document, asked []question, v variant) (r result) {
+func measure(docs []document, asked []question, v variant, newReader func([]entry) *reader) (r result) {
 	var entries []entry
 	byDoc := make([][]entry, len(docs))
 	characters := 0

@@ -138,8 +138,8 @@ func (w *writer) device() {
 }
 
 // known asks for excerpts of real texts: one to three sentences of a paragraph, by two of their words and one of the
-// heading above, or of the paragraph where there is none; no word of them is in fewer than three documents. Such known-item queries are those of Azzopardi and de
-// Rijke, "Automatic Construction of Known-Item Finding Test Beds", 2006.
+// heading above, or of the paragraph where there is none; no word of them is in fewer than three documents. Such
+// known-item queries are those of Azzopardi and de Rijke, "Automatic Construction of Known-Item Finding Test Beds", 2006.
 func known(seed uint64, docs []document, n int) (asked []question) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	spread := map[string]int{} // in how many documents a term is
