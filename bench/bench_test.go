@@ -140,6 +140,17 @@ func TestWorstSeesQuadratic(t *testing.T) {
 	}
 }
 
+func TestGoals(t *testing.T) {
+	for _, c := range []struct {
+		rate, ratio float64
+		want        string
+	}{{100, 7, "met"}, {99, 7, "MISSED"}, {100, 6, "MISSED"}, {100, 0, "met"}} {
+		if got := (goal{100, 7}).verdict("x", c.rate, c.ratio); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%v MB/s, %v×: got %q, want %s", c.rate, c.ratio, got, c.want)
+		}
+	}
+}
+
 func TestReaders(t *testing.T) {
 	entries := []entry{
 		{doc: 0, indexed: "pumps and valves"}, {doc: 1, indexed: "a pump, a pump"}, {doc: 2, indexed: "nothing of the kind"},
