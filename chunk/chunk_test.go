@@ -35,6 +35,14 @@ func parse(tb testing.TB, strategy string, limits chunktest.Limits) chunk.Splitt
 // parseMore is parse with more settings, such as `,"a":1`.
 func parseMore(tb testing.TB, strategy string, limits chunktest.Limits, more string) chunk.Splitter {
 	tb.Helper()
+	s, err := tryParse(strategy, limits, more)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return s
+}
+
+func tryParse(strategy string, limits chunktest.Limits, more string) (chunk.Splitter, error) {
 	settings := fmt.Appendf(nil, `{"chunk_size":%d,"chunk_overlap":%d,"unit":%q`, limits.Size, limits.Overlap, limits.Unit)
 	if limits.AtMost && !strings.Contains(more, "overlap_mode") {
 		settings = append(settings, `,"overlap_mode":"boundary"`...)
@@ -49,10 +57,7 @@ func parseMore(tb testing.TB, strategy string, limits chunktest.Limits, more str
 		settings = fmt.Appendf(settings, `,"tokenizer":%q`, e.Name())
 	}
 	plan, err := parser.Parse(strategy, append(append(settings, more...), '}'))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return plan.Splitter
+	return plan.Splitter, err
 }
 
 func slowly(strategy string, limits chunktest.Limits, text string) []chunk.Span {

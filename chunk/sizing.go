@@ -149,17 +149,8 @@ func (z *sizing) setOverlap(v value) *ParamError {
 }
 
 func (z *sizing) check(p Parser) *ParamError {
-	least := 0
-	switch z.Unit {
-	case unitChars:
-		least = minChars
-	case unitBytes:
-		least = minBytes
-	case unitWords:
-		least = minWords
-	case unitTokens:
-		least = minTokens
-	default:
+	least := leastSize(z.Unit)
+	if least == 0 {
 		return unknownUnit(z.Unit)
 	}
 	if z.ChunkSize < least || z.ChunkSize > maxSize {
@@ -203,6 +194,21 @@ func (z *sizing) check(p Parser) *ParamError {
 		z.SoftChunkSize = 0 // says nothing more
 	}
 	return z.choose(p)
+}
+
+// leastSize is the least that a chunk_size may be, or 0 for what is no unit.
+func leastSize(unit string) int {
+	switch unit {
+	case unitChars:
+		return minChars
+	case unitBytes:
+		return minBytes
+	case unitWords:
+		return minWords
+	case unitTokens:
+		return minTokens
+	}
+	return 0
 }
 
 // choose finds the tokenizer, which only the unit tokens has.

@@ -30,6 +30,9 @@ var table = []strategy{
 	{"fixed_size", []string{"character"}, fixedSizeSummary, unitRules, func() config {
 		return &fixedSize{sizing: defaultSizing()}
 	}},
+	{"hierarchical", []string{"parent_child"}, hierarchicalSummary, hierarchicalRules, func() config {
+		return &hierarchical{sizing: defaultSizing()}
+	}},
 }
 
 // Strategies describes all strategies there are, the default first. The caller owns what it returns.
@@ -98,7 +101,7 @@ func choose(name string) (string, config, *ParamError) {
 
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
 var planned = []string{
-	"sentence", "markdown", "html", "code", "table", "hierarchical", "semantic", "hybrid", "sliding_window",
+	"sentence", "markdown", "html", "code", "table", "semantic", "hybrid", "sliding_window",
 	"document_structure", "optimal",
 }
 
