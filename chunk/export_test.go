@@ -26,3 +26,23 @@ func Windows(s Splitter, text string, sizes func() int) (all []Chunk, ok bool) {
 		end = min(len(text), end+max(1, sizes()))
 	}
 }
+
+// PlannedPlace is a place where optimal could cut, and what it costs: its size is in units from the start.
+type PlannedPlace struct {
+	At, Size int
+	Price    float64
+	Blank    bool // only white space since the place before
+}
+
+// Places are the places that optimal weighs in the first stretch of text, with the best and the greatest size of a chunk,
+// and what the plan it chose for all of them costs.
+func Places(s Splitter, text string) (places []PlannedPlace, best float64, most int, cost float64) {
+	w := s.(*optimal).walk().(*optimalWalk)
+	w.text = text
+	w.gather(true)
+	w.choose(true)
+	for i, p := range w.places[1:] {
+		places = append(places, PlannedPlace{p.at, p.size, boundaryPrice[p.kind], p.ink == w.places[i].ink})
+	}
+	return places, w.best, w.most, w.places[len(w.places)-1].cost
+}

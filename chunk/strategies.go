@@ -30,6 +30,7 @@ var table = []strategy{
 	{"fixed_size", []string{"character"}, fixedSizeSummary, unitRules, func() config {
 		return &fixedSize{sizing: defaultSizing()}
 	}},
+	{"optimal", nil, optimalSummary, unitRules, func() config { return &optimal{sizing: defaultSizing()} }},
 	{"hierarchical", []string{"parent_child"}, hierarchicalSummary, hierarchicalRules, func() config {
 		return &hierarchical{sizing: defaultSizing()}
 	}},
@@ -102,7 +103,7 @@ func choose(name string) (string, config, *ParamError) {
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
 var planned = []string{
 	"sentence", "markdown", "html", "code", "table", "semantic", "hybrid", "sliding_window",
-	"document_structure", "optimal",
+	"document_structure",
 }
 
 func unknownStrategy(name string) *ParamError {

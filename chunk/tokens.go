@@ -50,14 +50,19 @@ func (m *measure) mark(tokens int) Mark {
 
 // count returns how many tokens text[from:at] has, at no further than limit.
 func (m *measure) count(at int) int {
-	last := Mark{End: m.from}
-	if i := sort.Search(len(m.marks), func(i int) bool { return m.marks[i].End > at }); i > 0 {
-		last = m.marks[i-1]
-	}
+	last := m.markAt(at)
 	if last.End == at {
 		return last.Tokens
 	}
 	return last.Tokens + m.sizer.Count(m.text[last.End:at])
+}
+
+// markAt returns the last mark at or before at.
+func (m *measure) markAt(at int) Mark {
+	if i := sort.Search(len(m.marks), func(i int) bool { return m.marks[i].End > at }); i > 0 {
+		return m.marks[i-1]
+	}
+	return Mark{End: m.from}
 }
 
 // nextTokens is next in tokens: where the last chunk_overlap tokens of text[start:at] begin. It is later, by as few
@@ -66,6 +71,9 @@ func (m *measure) nextTokens(start, at int) int {
 	text, s := m.text, start
 	if keep := m.count(at) - m.ChunkOverlap; keep > 0 { // the tokens that stay behind
 		last := m.mark(keep)
+		if last.End > at { // at is inside of a piece, whose beginning has more tokens than all of it
+			last = m.markAt(at)
+		}
 		if s = last.End; last.Tokens < keep {
 			s, _, _ = m.sizer.Furthest(text[:at], s, keep-last.Tokens, nil)
 		}
