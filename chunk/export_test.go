@@ -42,7 +42,17 @@ func Places(s Splitter, text string) (places []PlannedPlace, best float64, most 
 	w.gather(true)
 	w.choose(true)
 	for i, p := range w.places[1:] {
-		places = append(places, PlannedPlace{p.at, p.size, boundaryPrice[p.kind], p.ink == w.places[i].ink})
+		places = append(places, PlannedPlace{p.at, p.size, p.price, p.ink == w.places[i].ink})
 	}
 	return places, w.best, w.most, w.places[len(w.places)-1].cost
+}
+
+// Apart is the distance of semantic between the places from, at and to of a stretch that is counted place by place.
+func Apart(stretches []string, at, left, right int) float64 {
+	sums := make([]terms, len(stretches)+1)
+	for i, s := range stretches {
+		sums[i+1] = sums[i]
+		sums[i+1].add(s)
+	}
+	return sums[at].apart(&sums[left], &sums[right])
 }

@@ -45,23 +45,29 @@ func (o *optimal) check(p Parser) *ParamError {
 	if perr := o.sizing.check(p); perr != nil {
 		return perr
 	}
-	if o.ChunkOverlap > o.ChunkSize/2 {
-		return &ParamError{
-			Param: "chunk_overlap", Code: CodeInvalidValue,
-			Problem: fmt.Sprintf("%d is out of range, which is 0 to %d: half of chunk_size must stay for what is new",
-				o.ChunkOverlap, o.ChunkSize/2),
-			Suggestion: fmt.Sprintf("use %d", o.ChunkSize/5),
-		}
+	return o.checkHalf()
+}
+
+// checkHalf refuses an overlap that leaves a chunk less than half of its size for what is new.
+func (z *sizing) checkHalf() *ParamError {
+	if z.ChunkOverlap <= z.ChunkSize/2 {
+		return nil
 	}
-	return nil
+	return &ParamError{
+		Param: "chunk_overlap", Code: CodeInvalidValue,
+		Problem: fmt.Sprintf("%d is out of range, which is 0 to %d: half of chunk_size must stay for what is new",
+			z.ChunkOverlap, z.ChunkSize/2),
+		Suggestion: fmt.Sprintf("use %d", z.ChunkSize/5),
+	}
 }
 
 // Split cuts text as the type says.
 func (o *optimal) Split(text string) iter.Seq[Chunk] { return splitWalk(o, text) }
 
-func (o *optimal) walk() walk {
-	z := o.sizing
-	w := &optimalWalk{best: float64(z.SoftChunkSize)}
+func (o *optimal) walk() walk { return newOptimalWalk(o.sizing) }
+
+func newOptimalWalk(z sizing) *optimalWalk {
+	w := &optimalWalk{even: 1, best: float64(z.SoftChunkSize)}
 	if z.SoftChunkSize == 0 {
 		w.best = 0.7 * float64(z.ChunkSize)
 	}
@@ -79,8 +85,11 @@ func (o *optimal) walk() walk {
 type optimalWalk struct {
 	sizedWalk
 	best        float64 // size of what is new in a chunk
+	even        float64 // what it weighs
 	most, least int     // of what is new in a chunk
 	gap, step   int     // bytes between places, at least and at most
+
+	judge func([]place) // changes what the places of a stretch are and cost; may be nil
 
 	places []place
 	plan   []place // the ends of chunks to come, the next one last
@@ -93,9 +102,10 @@ type place struct {
 	size int // units from the start of the stretch
 	ink  int // how many stretches between two places before it are not white space only
 
-	cost float64
-	from int // the place before it on the best way
-	why  Reason
+	price float64
+	cost  float64
+	from  int // the place before it on the best way
+	why   Reason
 }
 
 func (w *optimalWalk) drop(n int) {
@@ -120,6 +130,9 @@ func (w *optimalWalk) next(text string, last bool) (Chunk, bool) {
 			}
 			if !w.gather(last) {
 				return Chunk{}, false
+			}
+			if w.judge != nil {
+				w.judge(w.places)
 			}
 			w.choose(last && w.places[len(w.places)-1].at == len(text))
 		}
@@ -217,7 +230,7 @@ func (w *optimalWalk) add(at, far int) {
 
 func (w *optimalWalk) put(at int, kind Boundary) {
 	prev := w.places[len(w.places)-1]
-	p := place{at: at, kind: kind, size: prev.size + w.size(prev.at, at), ink: prev.ink}
+	p := place{at: at, kind: kind, price: boundaryPrice[kind], size: prev.size + w.size(prev.at, at), ink: prev.ink}
 	if skipSpace(w.text, prev.at, at) < at {
 		p.ink++
 	}
@@ -290,7 +303,6 @@ func (w *optimalWalk) choose(toEnd bool) {
 		for low < j-1 && p.size-ps[low].size > w.most {
 			low++
 		}
-		price := boundaryPrice[p.kind]
 		for i := low; i < j; i++ {
 			size := p.size - ps[i].size
 			if size > w.most && i < j-1 {
@@ -301,7 +313,7 @@ func (w *optimalWalk) choose(toEnd bool) {
 				cost += leftOut
 			} else {
 				off := (float64(size) - w.best) * inverse
-				cost += off*off + price
+				cost += w.even*off*off + p.price
 				if size < w.least && p.kind != End {
 					cost += tooSmall
 				}

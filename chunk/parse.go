@@ -32,6 +32,10 @@ type Parser struct {
 	// Tokenizer finds what counts tokens, by the name in the setting tokenizer; what it says of one that it does not know
 	// goes into the *ParamError. nil is for a program that does not count in tokens.
 	Tokenizer func(name string) (Sizer, error)
+	// Distance finds what compares stretches of text, by the name in the setting distance of semantic; what it says of one
+	// that it does not know goes into the *ParamError. It is not asked for "lexical", which is built in. nil is for a
+	// program that has no other.
+	Distance func(name string) (Distance, error)
 }
 
 // Parse reads a strategy's name, or an alias of it, and its settings: a JSON object, or nothing for the defaults (see

@@ -31,6 +31,9 @@ var table = []strategy{
 		return &fixedSize{sizing: defaultSizing()}
 	}},
 	{"optimal", nil, optimalSummary, unitRules, func() config { return &optimal{sizing: defaultSizing()} }},
+	{"semantic", nil, semanticSummary, unitRules, func() config {
+		return &semantic{sizing: defaultSizing(), SentenceWindow: defaultWindow, Distance: lexicalName}
+	}},
 	{"hierarchical", []string{"parent_child"}, hierarchicalSummary, hierarchicalRules, func() config {
 		return &hierarchical{sizing: defaultSizing()}
 	}},
@@ -102,7 +105,7 @@ func choose(name string) (string, config, *ParamError) {
 
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
 var planned = []string{
-	"sentence", "markdown", "html", "code", "table", "semantic", "hybrid", "sliding_window",
+	"sentence", "markdown", "html", "code", "table", "hybrid", "sliding_window",
 	"document_structure",
 }
 
