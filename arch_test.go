@@ -30,7 +30,7 @@ var street = []room{
 	{"chunk", "text in, spans out", "", ""},
 	{"chunk/chunktest", "the contract that every strategy passes", "chunk", "time"},
 	{"token", "how big a string is to a model", "", "embed"},
-	{"extract", "file formats → text", "", ""},
+	{"extract", "file formats → text", "", "embed golang.org/x/text/encoding"},
 	{"redisconn", "the three Redis client roles; the only expert on the driver", "",
 		"context log/slog math/rand/v2 net time" + rueidis},
 	{"celery", "the door for Celery producers: their tasks in, results out", "redisconn", "context log/slog time"},

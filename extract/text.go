@@ -1,6 +1,9 @@
-// Package extract turns what a client sent into the text that all offsets refer to. It knows one format so far: UTF-8
-// text, taken as it is. Nothing is repaired, because an offset into a repaired text would not be an offset into what
-// the client has: what cannot be taken as it is, is refused with the place of the first fault.
+// Package extract turns what a client sent into the text that all offsets refer to: [Text] for a source in memory,
+// [NewReader] for a stream in a known encoding, [NewText] for a stream that must be UTF-8 already, and [Recognise] for
+// what the text is. A text is always valid UTF-8 without NUL. UTF-8 is taken as it is; other encodings are decoded, and
+// [Offsets] says which bytes of the source each part of the text came from. Nothing is repaired unless a [Policy] asks
+// for it. A byte order mark is a character of the text, U+FEFF, in every encoding: so the text of a UTF-8 source is the
+// source, byte for byte, and every byte of any source is some part of the text.
 package extract
 
 import (
@@ -14,16 +17,21 @@ import (
 const (
 	InvalidUTF8 = "invalid_utf8" // a byte sequence that UTF-8 (RFC 3629) does not allow, or a rune cut off at the end
 	NULByte     = "nul_byte"     // U+0000, which not every database can store in a text
+	Undecodable = "undecodable"  // a byte sequence that the source's encoding, other than UTF-8, does not allow
 )
 
 // Error says why a text was refused and where.
 type Error struct {
-	Code   string // InvalidUTF8 or NULByte
-	Offset int64  // of the first fault, in bytes from the start of the text; for a cut-off rune, where the rune starts
+	Code     string // InvalidUTF8, NULByte or Undecodable
+	Offset   int64  // of the first fault, in bytes from the start of the source; for a cut-off rune, where the rune starts
+	Encoding string // of the source, as Charset names it; empty for UTF-8
 }
 
 func (e *Error) Error() string {
-	if e.Code == NULByte {
+	switch e.Code {
+	case Undecodable:
+		return fmt.Sprintf("text is not valid %s at offset %d", e.Encoding, e.Offset)
+	case NULByte:
 		return fmt.Sprintf("text has a NUL byte at offset %d", e.Offset)
 	}
 	return fmt.Sprintf("text is not valid UTF-8 at offset %d", e.Offset)
@@ -58,7 +66,7 @@ func (t *text) Read(p []byte) (int, error) {
 	case fault != nil:
 		t.err = fault
 	case err == io.EOF && t.kept > 0:
-		t.err = &Error{InvalidUTF8, t.offset + int64(n) - int64(t.kept)}
+		t.err = &Error{Code: InvalidUTF8, Offset: t.offset + int64(n) - int64(t.kept)}
 	default:
 		t.err = err
 	}
@@ -83,7 +91,7 @@ func (t *text) check(b []byte) (good int, fault *Error) {
 		t.kept = 0
 		r, size := utf8.DecodeRune(seq)
 		if r == utf8.RuneError && size == 1 {
-			return 0, &Error{InvalidUTF8, t.offset - int64(kept)}
+			return 0, &Error{Code: InvalidUTF8, Offset: t.offset - int64(kept)}
 		}
 		start = size - kept
 	}
@@ -98,10 +106,10 @@ func (t *text) check(b []byte) (good int, fault *Error) {
 	}
 	if !utf8.Valid(rest[:cut]) {
 		at := start + firstInvalid(rest[:cut])
-		return at, &Error{InvalidUTF8, t.offset + int64(at)}
+		return at, &Error{Code: InvalidUTF8, Offset: t.offset + int64(at)}
 	}
 	if nul >= 0 {
-		return start + nul, &Error{NULByte, t.offset + int64(start+nul)}
+		return start + nul, &Error{Code: NULByte, Offset: t.offset + int64(start+nul)}
 	}
 	t.kept = copy(t.tail[:], rest[cut:])
 	return len(b), nil
