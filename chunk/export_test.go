@@ -56,3 +56,6 @@ func Apart(stretches []string, at, left, right int) float64 {
 	}
 	return sums[at].apart(&sums[left], &sums[right])
 }
+
+// Abbreviated reports whether word is an abbreviation always, and whether it is one before a digit.
+func Abbreviated(word string) (always, number bool) { return abbreviations[word], beforeNumber[word] }

@@ -13,7 +13,7 @@ const tokenText = 1 << 30
 
 // Not parallel: it measures time.
 func TestLinear(t *testing.T) {
-	for _, strategy := range strategies {
+	for _, strategy := range append(strategies, "sentence") {
 		for _, limits := range []chunktest.Limits{
 			{Unit: "chars", Size: 1000},
 			{Unit: "chars", Size: 1000, Overlap: 200},
@@ -30,7 +30,7 @@ func TestLinear(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	text := chunktest.Prose(1 << 18)
-	for _, strategy := range strategies {
+	for _, strategy := range append(strategies, "sentence") {
 		for _, limits := range []chunktest.Limits{
 			{Unit: "chars", Size: 1000, Overlap: 100}, {Unit: "words", Size: 100, Overlap: 10},
 			{Unit: "tokens", Size: 100, Overlap: 10, Sizer: sizer(t, "cl100k_base")},

@@ -9,6 +9,8 @@ import (
 type measure struct {
 	sizing
 	text string
+	// edge, where it is not nil, is aligned with overlap_mode boundary.
+	edge func(s, at int) int
 
 	// In tokens: the marks between from and limit, the furthest that a chunk from there on may reach. See Sizer.
 	marks       []Mark
@@ -106,6 +108,9 @@ func (m *measure) next(start, at int) int {
 func (m *measure) aligned(s, at int) int {
 	if m.OverlapMode != overlapAtBoundary || at-s < 2 {
 		return s
+	}
+	if m.edge != nil {
+		return m.edge(s, at)
 	}
 	half := floorRune(m.text, s+(at-s)/2)
 	if half > s {

@@ -320,6 +320,9 @@ var dialects = map[string]string{
 	"new_after_n_characters":   `use "soft_chunk_size" with "unit":"chars"`,
 	"min_characters":           `use "min_chunk_size" with "unit":"chars"`,
 	"strategy":                 `name the strategy beside the settings, not in them`,
+	"min_sentences_per_chunk":  `leave it out, or use "min_chunk_size"; "max_sentences" is the most a chunk holds`,
+	"min_sentences":            `leave it out, or use "min_chunk_size"; "max_sentences" is the most a chunk holds`,
+	"sentences_per_chunk":      `use "max_sentences"`,
 	"min_characters_per_chunk": `use "min_chunk_size" with "unit":"chars"`,
 }
 

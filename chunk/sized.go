@@ -19,13 +19,15 @@ const (
 type sizedWalk struct {
 	measure
 	cut        cutter
-	base       int  // the window's place in the document
-	start, end int  // where the next chunk starts, and where the one before it ended
-	skip       bool // only white space has come since end
+	ideal      cutter // for the search up to soft_chunk_size, if it is another; Character where there is no ideal place
+	ahead      int    // bytes beyond a limit that decide what a place there is, at least slack
+	base       int    // the window's place in the document
+	start, end int    // where the next chunk starts, and where the one before it ended
+	skip       bool   // only white space has come since end
 }
 
 func newSizedWalk(z sizing, cut cutter) walk {
-	return &sizedWalk{measure: measure{sizing: z}, cut: cut}
+	return &sizedWalk{measure: measure{sizing: z}, cut: cut, ahead: slack}
 }
 
 func (w *sizedWalk) kept() int { return max(0, w.start-lookBack) }
@@ -52,7 +54,7 @@ func (w *sizedWalk) next(text string, last bool) (Chunk, bool) {
 			return Chunk{}, false
 		}
 		floor, mid, limit := w.reach(w.start, w.ChunkSize)
-		if !last && limit > len(text)-slack {
+		if !last && limit > len(text)-w.ahead {
 			return Chunk{}, false
 		}
 		ink := skipSpace(text, w.end, limit)
@@ -84,7 +86,9 @@ func (w *sizedWalk) next(text string, last bool) (Chunk, bool) {
 		case soft == limit:
 			at, b = w.cut(text, lo, mid, limit)
 		default:
-			if lo < soft {
+			if lo < soft && w.ideal != nil {
+				at, b = w.ideal(text, lo, mid, soft)
+			} else if lo < soft {
 				at, b = w.cut(text, lo, mid, soft)
 			}
 			if b == Character { // no place to end where it should: go on as far as it may

@@ -17,7 +17,8 @@ type slow struct {
 	bytes         bool
 	words         bool
 	size, overlap int
-	runes         []int // every rune boundary, in order
+	choose        func(s slow, start, limit int, candidates []int) int // for a strategy of its own; may be nil
+	runes         []int                                                // every rune boundary, in order
 }
 
 func (s slow) spans() (spans []chunk.Span) {
@@ -116,6 +117,11 @@ func (s slow) cut(start, end, limit int, fresh bool) int {
 		case s.measure(start, i) <= s.overlap && i != limit:
 		default:
 			candidates = append(candidates, i)
+		}
+	}
+	if s.choose != nil && fresh {
+		if at := s.choose(s, start, limit, candidates); at > 0 {
+			return at
 		}
 	}
 	if s.recursive && fresh {

@@ -34,6 +34,7 @@ var table = []strategy{
 	{"semantic", nil, semanticSummary, unitRules, func() config {
 		return &semantic{sizing: defaultSizing(), SentenceWindow: defaultWindow, Distance: lexicalName}
 	}},
+	{"sentence", nil, sentenceSummary, unitRules, func() config { return &sentence{sizing: defaultSizing()} }},
 	{"hierarchical", []string{"parent_child"}, hierarchicalSummary, hierarchicalRules, func() config {
 		return &hierarchical{sizing: defaultSizing()}
 	}},
@@ -105,7 +106,7 @@ func choose(name string) (string, config, *ParamError) {
 
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
 var planned = []string{
-	"sentence", "markdown", "html", "code", "table", "hybrid", "sliding_window",
+	"markdown", "html", "code", "table", "hybrid", "sliding_window",
 	"document_structure",
 }
 
