@@ -114,7 +114,7 @@ func (s slow) cut(start, end, limit int, fresh bool) int {
 		switch {
 		case i <= end || i > limit:
 		case fresh && strings.TrimSpace(s.text[end:i]) == "":
-		case s.measure(start, i) <= s.overlap && i != limit:
+		case s.overlap > 0 && s.measure(start, i) <= s.overlap && i != limit:
 		default:
 			candidates = append(candidates, i)
 		}
