@@ -32,6 +32,8 @@ func (e *exitError) Error() string { return e.cause.Error() }
 func (e *exitError) Unwrap() error { return e.cause }
 
 type commands struct {
+	Chunk   chunkCmd   `cmd:"" help:"Cut files into chunks, here, without a server."`
+	Compare compareCmd `cmd:"" help:"Cut a file in several ways and compare them."`
 	Serve   serveCmd   `cmd:"" help:"Run the service: HTTP API, live events and workers in one process."`
 	Worker  workerCmd  `cmd:"" help:"Work on operations that other processes take in."`
 	Demo    demoCmd    `cmd:"" help:"Show it: Redis and a worker are killed in the middle, and nothing is lost."`

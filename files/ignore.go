@@ -1,0 +1,125 @@
+package files
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+)
+
+// ignoreFiles are read in each folder, the later ones over the earlier ones.
+var ignoreFiles = []string{".gitignore", ".chunkstreamignore"}
+
+// rule is a line of an ignore file: gitignore(5), "PATTERN FORMAT".
+type rule struct {
+	folder  string // whose ignore file it stands in, absolute
+	pattern string // for doublestar, relative to folder
+	negate  bool
+	dirOnly bool
+}
+
+// ruleset has the rules of outer folders before those of inner ones; the last that matches decides.
+type ruleset []rule
+
+// above reads the ignore files of the folders above dir, up to the root of the git repository it is in; without one
+// there are none.
+func above(dir string) ruleset {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil
+	}
+	var folders []string
+	for at := abs; ; {
+		if _, err := os.Stat(filepath.Join(at, ".git")); err == nil {
+			break
+		}
+		parent := filepath.Dir(at)
+		if parent == at {
+			return nil
+		}
+		at = parent
+		folders = append(folders, at)
+	}
+	var rules ruleset
+	for i := len(folders) - 1; i >= 0; i-- {
+		rules = rules.with(folders[i])
+	}
+	return rules
+}
+
+// with adds the rules of dir's own ignore files. One that cannot be read says nothing.
+func (rs ruleset) with(dir string) ruleset {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return rs
+	}
+	rs = rs[:len(rs):len(rs)] // neighbours share what is above them
+	for _, name := range ignoreFiles {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			if r, ok := parseRule(strings.TrimRight(line, "\r\n")); ok {
+				r.folder = abs
+				rs = append(rs, r)
+			}
+		}
+	}
+	return rs
+}
+
+func parseRule(line string) (r rule, ok bool) {
+	for strings.HasSuffix(line, " ") && !strings.HasSuffix(line, `\ `) {
+		line = line[:len(line)-1]
+	}
+	if line == "" || line[0] == '#' {
+		return r, false
+	}
+	if line[0] == '!' {
+		r.negate, line = true, line[1:]
+	}
+	if strings.HasSuffix(line, "/") {
+		r.dirOnly, line = true, strings.TrimSuffix(line, "/")
+	}
+	if line == "" {
+		return r, false
+	}
+	anchored := strings.Contains(line, "/")
+	line = strings.TrimPrefix(line, "/")
+	line = strings.NewReplacer(`\{`, `\{`, `\}`, `\}`, `{`, `\{`, `}`, `\}`).Replace(line) // git knows no alternatives
+	if strings.HasSuffix(line, "/**") {
+		line += "/*" // what is in the folder, not the folder
+	}
+	if !anchored {
+		line = "**/" + line
+	}
+	r.pattern = line
+	return r, doublestar.ValidatePattern(line)
+}
+
+// ignores reports whether the rules leave out a file or folder. It is not asked about what is in a folder left out.
+func (rs ruleset) ignores(name string, dir bool) bool {
+	if len(rs) == 0 {
+		return false
+	}
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return false
+	}
+	for i := len(rs) - 1; i >= 0; i-- {
+		r := rs[i]
+		if r.dirOnly && !dir {
+			continue
+		}
+		rel, err := filepath.Rel(r.folder, abs)
+		if err != nil {
+			continue
+		}
+		if doublestar.MatchUnvalidated(r.pattern, filepath.ToSlash(rel)) {
+			return !r.negate
+		}
+	}
+	return false
+}
