@@ -3,8 +3,10 @@
 package chunk_test
 
 import (
+	"slices"
 	"testing"
 
+	"chunkstream/chunk"
 	"chunkstream/chunk/chunktest"
 )
 
@@ -24,6 +26,14 @@ func TestLinear(t *testing.T) {
 			{Unit: "tokens", Size: 64, Overlap: 8, Sizer: sizer(t, "o200k_base")},
 		} {
 			chunktest.Linear(t, parse(t, strategy, limits))
+		}
+	}
+	for _, info := range chunk.Strategies() {
+		if slices.Contains(strategies, info.Name) {
+			continue
+		}
+		if chunktest.Linear(t, parse(t, info.Name, chunktest.Limits{Unit: "chars", Size: 1000})); t.Failed() {
+			t.Fatal(info.Name)
 		}
 	}
 }

@@ -191,7 +191,10 @@ func (w *optimalWalk) add(at, far int) {
 		lo = max(lo, prev.at)
 		p, kind := 0, Character
 		if x < at && lo < x {
-			p, kind = lastSoft(text, lo, x, false)
+			// Handed no more than this: it looks for what is before white space, as far back as there is text.
+			if p, kind = lastSoft(text[lo:], 0, x-lo, false); p > 0 {
+				p += lo
+			}
 		}
 		if p == 0 {
 			if x >= at {
@@ -213,7 +216,8 @@ func (w *optimalWalk) add(at, far int) {
 	}
 	kind := End
 	if at < len(text) {
-		if kind = boundaryAt(text, at); kind == Character && at < far {
+		from := w.places[0].at // white space may go on for long before the stretch
+		if kind = boundaryAt(text[from:], at-from); kind == Character && at < far {
 			return
 		}
 	}
