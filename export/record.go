@@ -16,6 +16,10 @@ type Record struct {
 	UTF16    bool   // the places also count UTF-16 code units
 	Tokens   bool   // the detail also counts tokens
 	NoText   bool   // offsets alone
+	// Encoding is of the source if the text is not the source as it stands, else empty. SourceStart and SourceEnd are then
+	// where the chunk's bytes are in the source.
+	Encoding               string
+	SourceStart, SourceEnd int
 	chunk.Detail
 }
 
@@ -125,6 +129,11 @@ func (r *Record) appendJSON(b []byte) []byte {
 	if r.UTF16 {
 		b = number(b, `,"start_utf16":`, r.From.UTF16)
 		b = number(b, `,"end_utf16":`, r.To.UTF16)
+	}
+	if r.Encoding != "" {
+		b = append(append(append(b, `,"encoding":"`...), r.Encoding...), '"')
+		b = number(b, `,"source_start_byte":`, r.SourceStart)
+		b = number(b, `,"source_end_byte":`, r.SourceEnd)
 	}
 	b = number(b, `,"start_line":`, r.From.Line+1)
 	b = number(b, `,"end_line":`, r.lastLine())

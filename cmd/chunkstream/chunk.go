@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -28,7 +29,7 @@ import (
 // chunkCmd cuts files on this machine; no server takes part.
 type chunkCmd struct {
 	Paths    []string `arg:"" name:"path" help:"Files, folders, patterns such as 'docs/**/*.md', or - for standard input."`
-	Strategy string   `default:"recursive" help:"How to cut; see docs/strategies.md."`
+	Strategy string   `default:"recursive" help:"How to cut, see docs/strategies.md; auto: by what each file is."`
 	settingFlags
 
 	Format string `placeholder:"NAME" help:"jsonl, json, csv or text. Default: by the ending of -o; else jsonl, or on a terminal a table."`
@@ -37,6 +38,9 @@ type chunkCmd struct {
 	NoText bool   `help:"Offsets alone, without the texts."`
 	UTF16  bool   `name:"utf16" help:"Also offsets in UTF-16 code units, as JavaScript counts."`
 	Count  string `placeholder:"TOKENIZER" help:"Also count the tokens of each chunk, by cl100k_base, o200k_base, p50k_base or r50k_base."`
+
+	Encoding string `placeholder:"NAME" help:"Of the files; default: found out for each, see docs/formats.md."`
+	Invalid  string `default:"reject" enum:"reject,replace,bytes" help:"What becomes of bytes that the encoding does not allow: reject the file, replace them by U+FFFD, or bytes: keep each as a character."`
 
 	Include  []string `placeholder:"PATTERN" help:"In folders, only files like this. May be given again."`
 	Exclude  []string `placeholder:"PATTERN" help:"In folders, no files like this. May be given again."`
@@ -75,11 +79,19 @@ func (c *chunkCmd) Run(ctx context.Context) error {
 	if c.stdout == nil {
 		c.stdin, c.stdout, c.stderr = os.Stdin, os.Stdout, os.Stderr
 	}
-	plan, err := c.plan(c.Strategy)
-	if err != nil {
+	job := cutting{describer: chunk.Describer{UTF16: c.UTF16}, noText: c.NoText, stdin: c.stdin, encoding: c.Encoding}
+	var err error
+	if job.policy, err = extract.ParsePolicy(c.Invalid); err != nil {
+		return &exitError{exitUsage, fmt.Errorf("--invalid: %w", err), ""}
+	}
+	if _, ok := extract.Charset(c.Encoding); c.Encoding != "" && !ok {
+		return &exitError{exitUsage, fmt.Errorf("--encoding: %q is not an encoding that is known", c.Encoding), "--encoding windows-1252"}
+	}
+	if c.Strategy == "auto" {
+		job.choose = c.byFormat
+	} else if job.plan, err = c.plan(c.Strategy); err != nil {
 		return err
 	}
-	job := cutting{plan: plan, describer: chunk.Describer{UTF16: c.UTF16}, noText: c.NoText, stdin: c.stdin}
 	if c.Count != "" {
 		if job.describer.Tokens, err = token.Get(c.Count); err != nil {
 			return &exitError{exitUsage, fmt.Errorf("--count: %w", err), "--count cl100k_base"}
@@ -213,9 +225,34 @@ func isTerminal(w io.Writer) bool {
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
+// byFormat is the plan for a file of some format: the strategy for it, or recursive.
+func (c *chunkCmd) byFormat(f extract.Format) (chunk.Plan, error) {
+	settings := c.settingFlags
+	name := chunk.DefaultStrategy
+	switch f.Kind {
+	case extract.Markdown, extract.HTML, extract.Code:
+		name = string(f.Kind)
+	case extract.CSV, extract.TSV:
+		name = "table"
+	}
+	if f.Kind == extract.Code && f.Language != "" {
+		settings.Set = maps.Clone(c.Set)
+		if settings.Set == nil {
+			settings.Set = map[string]string{}
+		}
+		if _, given := settings.Set["language"]; !given {
+			settings.Set["language"] = f.Language
+		}
+	}
+	return settings.plan(name)
+}
+
 // cutting is how each file is cut and written.
 type cutting struct {
 	plan      chunk.Plan
+	choose    func(extract.Format) (chunk.Plan, error) // the plan for each file; nil for the same for all
+	encoding  string
+	policy    extract.Policy
 	describer chunk.Describer
 	format    export.Writer
 	noText    bool
@@ -312,15 +349,19 @@ func written(err error) error {
 
 // file cuts one file and sends its records, block by block.
 func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *meter) error {
-	text, err := c.read(f)
+	doc, plan, err := c.read(f)
 	if err != nil {
 		return err
 	}
+	text := doc.Text
 	m.size(f, len(text))
 	sum := sha256.Sum256([]byte(text))
 	r := export.Record{
-		Document: f.Path, Strategy: c.plan.Strategy, Unit: unitOf(c.plan), UTF16: c.describer.UTF16,
+		Document: f.Path, Strategy: plan.Strategy, Unit: unitOf(plan), UTF16: c.describer.UTF16,
 		Tokens: c.describer.Tokens != nil, NoText: c.noText,
+	}
+	if doc.Encoding.Name != "utf-8" || doc.Encoding.Undecodable > 0 {
+		r.Encoding = doc.Encoding.Name
 	}
 	if f.Path == "-" {
 		r.Document = ""
@@ -337,7 +378,7 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *m
 	room := min(blockSize+blockSize/4, 1024+2*len(text))
 	block := make([]byte, 0, room)
 	done := 0
-	for d, err := range c.describer.Describe(c.plan, text) {
+	for d, err := range c.describer.Describe(plan, text) {
 		if err != nil {
 			return err
 		}
@@ -345,7 +386,10 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *m
 			block = append(block, c.format.Between()...)
 		}
 		r.Detail = d
-		r.ID = chunk.ID(hash, c.plan.Strategy, c.plan.Settings, d.Chunk)
+		r.ID = chunk.ID(hash, plan.Strategy, plan.Settings, d.Chunk)
+		if r.Encoding != "" {
+			r.SourceStart, r.SourceEnd = doc.Offsets.Source(d.Start), doc.Offsets.Source(d.End)
+		}
 		if block, err = c.format.Append(block, &r); err != nil {
 			return err
 		}
@@ -366,21 +410,29 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *m
 	return nil
 }
 
-// read gives the text of a file.
-func (c *cutting) read(f files.File) (string, error) {
-	in := c.stdin
-	if f.Path != "-" {
-		file, err := os.Open(f.Path)
-		if err != nil {
-			return "", err
-		}
-		defer file.Close()
-		in = file
+// read gives a file's text, and how to cut it.
+func (c *cutting) read(f files.File) (*extract.Document, chunk.Plan, error) {
+	var data []byte
+	var err error
+	name := f.Path
+	if name == "-" {
+		name = ""
+		data, err = io.ReadAll(c.stdin)
+	} else {
+		data, err = os.ReadFile(name)
 	}
-	var b strings.Builder
-	b.Grow(int(f.Bytes))
-	_, err := io.Copy(&b, extract.NewText(in))
-	return b.String(), err
+	if err != nil {
+		return nil, c.plan, err
+	}
+	doc, err := extract.Text(name, c.encoding, data, c.policy)
+	if err != nil {
+		return nil, c.plan, err
+	}
+	plan := c.plan
+	if c.choose != nil {
+		plan, err = c.choose(doc.Format)
+	}
+	return doc, plan, err
 }
 
 // unitOf is the unit in a plan's settings, which are canonical.

@@ -55,6 +55,8 @@ type line struct {
 	TokenCount                                  *int `json:"token_count"`
 	StartLine                                   int  `json:"start_line"`
 	EndLine                                     int  `json:"end_line"`
+	SourceStartByte                             int  `json:"source_start_byte"`
+	Encoding                                    string
 }
 
 func linesOf(t *testing.T, out string) (all []line) {
@@ -74,7 +76,7 @@ func TestChunkCommand(t *testing.T) {
 	dir := t.TempDir()
 	text := "One sentence. Another one.\n\n\"Quoted\" and é, tab\there.\n" + strings.Repeat("More words follow. ", 20)
 	write(t, dir, map[string]string{
-		"a.md": text, "sub/b.txt": "short", "sub/.gitignore": "c.txt\n", "sub/c.txt": "ignored", ".git/x": "", "bad.bin": "a\xffb",
+		"a.md": text, "sub/b.txt": "short", "sub/.gitignore": "c.txt\n", "sub/c.txt": "ignored", ".git/x": "", "bad.bin": "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR",
 		"empty.txt": "",
 	})
 
@@ -104,6 +106,22 @@ func TestChunkCommand(t *testing.T) {
 			t.Errorf("got code %d, %+v", code, all)
 		}
 	})
+	t.Run("another encoding", func(t *testing.T) {
+		dir := t.TempDir()
+		write(t, dir, map[string]string{"latin.txt": "Caf\xe9 au lait. D\xe9j\xe0 vu, \xe9t\xe9 et \xe0 bient\xf4t."})
+		out, errs, code := cli(t, dir, "", "chunk", "latin.txt", "--encoding", "windows-1252", "--chunk-size", "15")
+		all := linesOf(t, out)
+		if code != 0 || errs != "" || len(all) < 2 || all[0].Text != "Café au lait. " || all[0].Encoding != "windows-1252" ||
+			all[1].StartByte != 15 || all[1].SourceStartByte != 14 {
+			t.Errorf("got code %d, %s, %+v", code, errs, all)
+		}
+		if _, errs, code := cli(t, dir, "", "chunk", "latin.txt", "--encoding", "utf8x"); code != exitUsage || !strings.Contains(errs, `"utf8x"`) {
+			t.Errorf("got code %d, %s", code, errs)
+		}
+		if out, _, code := cli(t, dir, "", "chunk", "latin.txt", "--encoding", "utf-8", "--invalid", "replace"); code != 0 || !strings.Contains(out, "Caf\ufffd") {
+			t.Errorf("got code %d, %s", code, out)
+		}
+	})
 	t.Run("a folder in which one fails", func(t *testing.T) {
 		out, errs, code := cli(t, dir, "", "chunk", ".", "-v")
 		var names []string
@@ -113,7 +131,7 @@ func TestChunkCommand(t *testing.T) {
 		if want := []string{"a.md", "sub/b.txt"}; !slices.Equal(names, want) || code != exitFailed {
 			t.Errorf("got code %d, %q, want %d, %q", code, names, exitFailed, want)
 		}
-		for _, want := range []string{"! bad.bin: ", "offset 1", "1 of 4", "left out  sub/c.txt: ignored"} {
+		for _, want := range []string{"! bad.bin: ", "1 of 4", "left out  sub/c.txt: ignored"} {
 			if !strings.Contains(errs, want) {
 				t.Errorf("no %q in %s", want, errs)
 			}
@@ -265,7 +283,7 @@ func BenchmarkChunkCommand(b *testing.B) {
 	if err := os.WriteFile(name, text, 0o644); err != nil {
 		b.Fatal(err)
 	}
-	cmd := chunkCmd{Paths: []string{name}, Strategy: "recursive", JSON: true, Jobs: 1, Quiet: true, stdout: io.Discard, stderr: io.Discard}
+	cmd := chunkCmd{Paths: []string{name}, Strategy: "recursive", Invalid: "reject", JSON: true, Jobs: 1, Quiet: true, stdout: io.Discard, stderr: io.Discard}
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
 		if err := cmd.Run(b.Context()); err != nil {

@@ -80,11 +80,7 @@ func (c *compareCmd) Run(ctx context.Context) error {
 		}
 		plans, results = append(plans, plan), append(results, r)
 	}
-	var size int64
-	if info, err := os.Stat(c.Path); err == nil {
-		size = info.Size()
-	}
-	text, err := (&cutting{stdin: c.stdin}).read(files.File{Path: c.Path, Bytes: size})
+	doc, _, err := (&cutting{stdin: c.stdin}).read(files.File{Path: c.Path})
 	if err != nil {
 		return &exitError{exitFailed, fmt.Errorf("%s: %w", c.Path, err), ""}
 	}
@@ -96,7 +92,7 @@ func (c *compareCmd) Run(ctx context.Context) error {
 		if plan.Splitter == nil {
 			continue
 		}
-		cuts, err := results[i].measure(plan, text, first)
+		cuts, err := results[i].measure(plan, doc.Text, first)
 		if err != nil {
 			return err
 		}

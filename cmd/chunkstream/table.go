@@ -24,9 +24,9 @@ func (c *cutting) table(ctx context.Context, out io.Writer, found []files.File) 
 		if ctx.Err() != nil {
 			return &exitError{exitInterrupted, errors.New("interrupted"), ""}
 		}
-		text, err := c.read(f)
+		doc, plan, err := c.read(f)
 		if err == nil {
-			err = c.show(out, f.Path, text)
+			err = c.show(out, f.Path, plan, doc.Text)
 		}
 		if err != nil {
 			failed++
@@ -39,17 +39,17 @@ func (c *cutting) table(ctx context.Context, out io.Writer, found []files.File) 
 	return nil
 }
 
-func (c *cutting) show(out io.Writer, name, text string) error {
+func (c *cutting) show(out io.Writer, name string, plan chunk.Plan, text string) error {
 	begin := time.Now()
 	var all []chunk.Detail
-	for d, err := range c.describer.Describe(c.plan, text) {
+	for d, err := range c.describer.Describe(plan, text) {
 		if err != nil {
 			return err
 		}
 		all = append(all, d)
 	}
-	unit := unitOf(c.plan)
-	fmt.Fprintf(out, "%s · %s · %s → %d chunks · %s\n\n", name, c.plan.Strategy, bytesText(int64(len(text))), len(all),
+	unit := unitOf(plan)
+	fmt.Fprintf(out, "%s · %s · %s → %d chunks · %s\n\n", name, plan.Strategy, bytesText(int64(len(text))), len(all),
 		time.Since(begin).Round(time.Microsecond))
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(format string, values ...any) { _, _ = fmt.Fprintf(t, format+"\n", values...) } // Flush reports what went wrong
