@@ -79,6 +79,13 @@ func serve(t *testing.T, working bool, change ...func(*api.Config)) *server {
 		Ready:   func(context.Context) api.Readiness { return api.Readiness{OK: true} },
 		Log:     slog.New(slog.NewTextHandler(logs, nil)),
 	}
+	w, err := worker.New(worker.Config{
+		Store: st, Publish: hub.Publish, Woken: func(l store.Lane) <-chan struct{} { return bells.Woken(string(l)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Reserve = w.Reserve
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -90,12 +97,6 @@ func serve(t *testing.T, working bool, change ...func(*api.Config)) *server {
 	var running sync.WaitGroup
 	running.Go(func() { _ = hub.Run(ctx) })
 	if working {
-		w, err := worker.New(worker.Config{
-			Store: st, Publish: hub.Publish, Woken: func(l store.Lane) <-chan struct{} { return bells.Woken(string(l)) },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		running.Go(func() { _ = w.Run(ctx) })
 	}
 	s := httptest.NewUnstartedServer(nil)

@@ -235,7 +235,7 @@ func (a *API) retryOperation(w http.ResponseWriter, r *http.Request) error {
 	if !op.Status.Final() {
 		return problem("operation_not_ended", "", "the operation is %s: cancel it or wait for its end", op.Status)
 	}
-	made, err := a.cfg.Store.Create(ctx, store.NewOperation{
+	made, err := a.create(ctx, store.NewOperation{
 		Owner: op.Owner, Name: op.Name, DocumentID: op.DocumentID, Strategy: op.Strategy, Settings: op.Settings,
 		SplitterVersion: chunk.Version, RetryOf: op.ID,
 		IdempotencyKey: key, RequestHash: requestHash(op.ID, op.DocumentID, op.Name, op.Strategy, string(op.Settings)),

@@ -52,11 +52,12 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 		return errors.Join(err, discard(ctx, staged))
 	}
 	crashpoint.Hit(crashpoint.AfterStage)
-	made, err := a.cfg.Store.Create(ctx, store.NewOperation{
+	n := store.NewOperation{
 		Owner: who, Name: in.name, Staged: staged, DocumentID: in.documentID,
 		Strategy: in.plan.Strategy, Settings: in.plan.Settings, SplitterVersion: chunk.Version,
 		IdempotencyKey: key, RequestHash: requestHash("", in.documentID, in.name, in.plan.Strategy, string(in.plan.Settings)),
-	})
+	}
+	made, err := a.create(ctx, n)
 	if err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = problem("not_found", "document_id", "there is no such document here")
@@ -66,16 +67,34 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	return a.created(w, r, made, wait)
 }
 
-// created publishes a new operation, wakes a worker and answers 202.
+// create makes an operation and tells of it. A worker of this process that has room claims it with the creation; the
+// others are woken.
+func (a *API) create(ctx context.Context, n store.NewOperation) (made store.Created, err error) {
+	start := func(*store.Run) {}
+	if a.cfg.Reserve != nil && n.Staged != nil {
+		if claim, begin, ok := a.cfg.Reserve(n.Staged.Bytes); ok {
+			n.Take, start = &claim, begin
+		}
+	}
+	defer func() { start(made.Run) }() // also when this panics, or the slot would be lost
+	made, err = a.cfg.Store.Create(ctx, n)
+	if err != nil || made.Replayed {
+		return made, err
+	}
+	crashpoint.Hit(crashpoint.AfterSubmitCommit)
+	a.cfg.Publish(made.Event)
+	crashpoint.Hit(crashpoint.BeforeWake)
+	if made.Run == nil {
+		a.cfg.Wake(store.LaneOf(made.Operation.BytesTotal), made.Operation.ID)
+	}
+	return made, nil
+}
+
+// created answers 202.
 func (a *API) created(w http.ResponseWriter, r *http.Request, made store.Created, wait time.Duration) error {
 	op := made.Operation
 	if made.Replayed {
 		w.Header().Set("Idempotent-Replayed", "true")
-	} else {
-		crashpoint.Hit(crashpoint.AfterSubmitCommit)
-		a.cfg.Publish(made.Event)
-		crashpoint.Hit(crashpoint.BeforeWake)
-		a.cfg.Wake(store.LaneOf(op.BytesTotal), op.ID)
 	}
 	op, err := a.awaitEnd(r.Context(), op, wait)
 	if err != nil {

@@ -15,7 +15,7 @@ type Point string
 const (
 	// AfterStage: the whole body is staged in the store, and no operation refers to it yet.
 	AfterStage Point = "after-stage"
-	// AfterSubmitCommit: the operation is durable as queued, and its client has not been answered.
+	// AfterSubmitCommit: the operation is durable, queued or claimed, and its client has not been answered.
 	AfterSubmitCommit Point = "after-submit-commit"
 	// BeforeWake: the operation is durable, and no worker has been woken for it.
 	BeforeWake Point = "before-wake"

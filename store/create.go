@@ -16,14 +16,17 @@ import (
 const keptKeys = 24 * time.Hour
 
 // Create makes the operation, its document where the text is new to the owner, event 1 and the idempotency key in one
-// transaction; when it returns they are durable. It returns ErrNotFound for a document id the owner does not have and
-// ErrKeyReused for a key that came with another request.
+// transaction; when it returns they are durable, and so is the claim if there was to be one. It returns ErrNotFound for
+// a document id the owner does not have and ErrKeyReused for a key that came with another request.
 func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 	if (n.Staged == nil) == (n.DocumentID == "") {
 		return Created{}, errors.New("store: create: give exactly one of Staged and DocumentID")
 	}
 	if n.Staged != nil && n.Staged.owner != n.Owner {
 		return Created{}, fmt.Errorf("store: create: staged text of another owner: %w", ErrNotFound)
+	}
+	if n.Take != nil && n.Take.Lease <= 0 {
+		return Created{}, fmt.Errorf("store: create: a lease of %v must be positive", n.Take.Lease)
 	}
 	for _, text := range []string{n.Owner, n.Name, n.DocumentID, n.Strategy, string(n.Settings), n.SplitterVersion, n.RetryOf,
 		n.IdempotencyKey, n.RequestHash} {
@@ -48,38 +51,14 @@ func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 		if err := t.document(n, docID, &out.Document); err != nil {
 			return err
 		}
-		doc, at := &out.Document, new(int64)
+		doc := &out.Document
 		out.Operation = Operation{
 			ID: opID, Owner: n.Owner, DocumentID: doc.ID, DocumentSHA256: doc.SHA256, Name: n.Name, Status: Queued,
 			Strategy: n.Strategy, Settings: n.Settings, SplitterVersion: n.SplitterVersion, RetryOf: n.RetryOf, Seq: 1,
 			BytesTotal: doc.Bytes,
 		}
-		ev := event.Event{Seq: 1, Type: event.Queued, OperationID: opID, Data: out.Operation.data()}
-		data, err := json.Marshal(ev.Data)
-		if err != nil {
-			return fmt.Errorf("encode event: %w", err)
-		}
-		// The rows name each other by id, so that no statement waits for the one before.
-		err = t.then(`
-INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of,
-                        bytes_total, seq, run_after, created_at)
-VALUES ($1, $2, (SELECT num FROM documents WHERE id = $3), $4, 'queued', $5, $6, $7, $8, $9, $10, 1, `+nowMs+`, `+nowMs+`)
-RETURNING created_at`,
-			[]any{opID, n.Owner, doc.ID, n.Name, string(LaneOf(doc.Bytes)), n.Strategy, string(n.Settings), n.SplitterVersion,
-				n.RetryOf, doc.Bytes}, func(scan scan) error {
-				err := scan(at)
-				out.Operation.CreatedAt, ev.Time = instant(*at), event.Millis(*at)
-				out.Event = event.Owned{Owner: n.Owner, Event: ev}
-				return err
-			})
-		if err != nil {
-			return fmt.Errorf("insert operation: %w", err)
-		}
-		err = t.later(`
-INSERT INTO operation_events (operation, seq, epoch, type, at, data)
-SELECT num, 1, 0, $1, created_at, $2 FROM operations WHERE id = $3`, string(ev.Type), string(data), opID)
-		if err != nil {
-			return fmt.Errorf("insert event: %w", err)
+		if err := s.operation(t, n, out); err != nil {
+			return err
 		}
 		if n.IdempotencyKey != "" {
 			err := t.later(`
@@ -100,6 +79,72 @@ VALUES ($1, $2, $3, (SELECT num FROM operations WHERE id = $4), `+nowMs+`)`,
 		return *out, n.Staged.Discard(ctx)
 	}
 	return *out, nil
+}
+
+// operation makes the row of out.Operation and its first event; with n.Take, as it is once claimed, and the second event
+// besides. The rows name each other by id, so that no statement waits for the one before.
+func (s *Store) operation(t *tx, n NewOperation, out *Created) error {
+	queued := &out.Operation
+	ev := event.Event{Seq: 1, Type: event.Queued, OperationID: queued.ID, Data: queued.data()}
+	data, err := json.Marshal(ev.Data)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	op, run := *queued, (*Run)(nil)
+	var started event.Event
+	var startedData []byte
+	var lease int64
+	if n.Take != nil {
+		op.Status, op.Worker, op.Seq, op.Attempt = Processing, n.Take.Worker, 2, 1
+		lease = n.Take.Lease.Milliseconds()
+		run = &Run{s: s, epoch: 1, lease: lease}
+		if n.Staged != nil {
+			run.text = string(n.Staged.inline)
+		}
+		started = event.Event{Seq: 2, Type: event.Started, OperationID: op.ID, Data: op.data()}
+		if startedData, err = json.Marshal(started.Data); err != nil {
+			return fmt.Errorf("encode event: %w", err)
+		}
+	}
+	err = t.then(`
+INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of,
+                        bytes_total, epoch, seq, crash_count, worker, lease_until, started_at, run_after, created_at)
+VALUES ($1, $2, (SELECT num FROM documents WHERE id = $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+        CASE WHEN $5 = 'queued' THEN 0 ELSE `+nowMs+` + $16 END, CASE WHEN $5 = 'queued' THEN 0 ELSE `+nowMs+` END,
+        `+nowMs+`, `+nowMs+`)
+RETURNING num, document, created_at`,
+		[]any{op.ID, n.Owner, op.DocumentID, n.Name, string(op.Status), string(LaneOf(op.BytesTotal)), n.Strategy,
+			string(n.Settings), n.SplitterVersion, n.RetryOf, op.BytesTotal, op.Attempt, op.Seq, op.Attempt, op.Worker, lease},
+		func(scan scan) error {
+			var num, document, at int64
+			if err := scan(&num, &document, &at); err != nil {
+				return err
+			}
+			queued.CreatedAt, ev.Time = instant(at), event.Millis(at)
+			out.Event = event.Owned{Owner: n.Owner, Event: ev}
+			if run != nil {
+				op.CreatedAt, op.StartedAt, op.ExpiresLease, started.Time = queued.CreatedAt, queued.CreatedAt, instant(at+lease), ev.Time
+				run.num, run.document, run.Operation = num, document, op
+				run.Started = event.Owned{Owner: n.Owner, Event: started}
+				out.Run = run
+			}
+			return nil
+		})
+	if err != nil {
+		return fmt.Errorf("insert operation: %w", err)
+	}
+	err = t.later(`
+INSERT INTO operation_events (operation, seq, epoch, type, at, data)
+SELECT num, 1, 0, $1, created_at, $2 FROM operations WHERE id = $3`, string(ev.Type), string(data), op.ID)
+	if err == nil && run != nil {
+		err = t.later(`
+INSERT INTO operation_events (operation, seq, epoch, type, at, data)
+SELECT num, 2, 1, $1, created_at, $2 FROM operations WHERE id = $3`, string(started.Type), string(startedData), op.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("insert event: %w", err)
+	}
+	return nil
 }
 
 // storable gives the text as both databases can hold it: UTF-8 without NUL.

@@ -30,6 +30,7 @@ type Run struct {
 	Started   event.Owned
 
 	s             *Store
+	text          string // the whole text, when it needs no reading
 	num, document int64
 	epoch         int64
 	lease         int64 // ms
@@ -118,6 +119,9 @@ SELECT num, seq, epoch, $1, lease_until - $2, $3 FROM operations
 
 // Text reads the whole text the operation's offsets refer to.
 func (r *Run) Text(ctx context.Context) (string, error) {
+	if r.text != "" {
+		return r.text, nil
+	}
 	text, err := r.s.text(ctx, r.document, 0, r.Operation.BytesTotal)
 	if err != nil {
 		return "", fmt.Errorf("store: read text: %w", err)

@@ -231,6 +231,84 @@ func testWalk(t *testing.T, on backend) {
 	sound(t, s, true)
 }
 
+// TestCreateAndTake: an operation may be claimed in the transaction that creates it. It is then as any claimed one is.
+func TestCreateAndTake(t *testing.T) { onEach(t, testCreateAndTake) }
+
+func testCreateAndTake(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	make := func(text, key string) (store.Created, error) {
+		return s.Create(t.Context(), store.NewOperation{
+			Owner: owner, Staged: stage(t, s, text), Strategy: "recursive", Settings: []byte(`{}`), SplitterVersion: version,
+			IdempotencyKey: key, RequestHash: "h", Take: &store.Claim{Worker: "w", Lease: lease},
+		})
+	}
+	long := strings.Repeat("0123456789", 20_000) // staged in parts
+	for _, text := range []string{"ten bytes!", long} {
+		made, err := make(text, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		op, r := made.Operation, made.Run
+		if op.Status != store.Queued || op.Seq != 1 || made.Event.Event.Seq != 1 || r == nil {
+			t.Fatalf("created %+v", made)
+		}
+		now, err := s.Operation(t.Context(), owner, op.ID)
+		if err != nil || now.Status != store.Processing || now.Worker != "w" || now.Attempt != 1 {
+			t.Errorf("now %+v, %v", now, err)
+		}
+		if !reflect.DeepEqual(r.Operation, now) {
+			t.Errorf("the run has %+v, want %+v", r.Operation, now)
+		}
+		evs, err := s.Events(t.Context(), owner, op.ID, 0, 10)
+		if err != nil || len(evs) != 2 || !reflect.DeepEqual(evs, []event.Event{made.Event.Event, r.Started.Event}) {
+			t.Errorf("events %+v, %v, want %+v and %+v", evs, err, made.Event, r.Started)
+		}
+		if claim(t, s, store.Small) != nil {
+			t.Error("claimed twice")
+		}
+		if got, err := r.Text(t.Context()); err != nil || got != text {
+			t.Errorf("%d bytes of text, %v, want %d", len(got), err, len(text))
+		}
+		complete(t, r, text)
+		if got, want := types(t, s, op.ID), "queued started completed"; got != want {
+			t.Errorf("events %q, want %q", got, want)
+		}
+	}
+	sound(t, s, true)
+
+	// Nobody has the lease when the key's operation exists, and a worker that dies loses it as ever.
+	first, err := make("under a key", "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := make("under a key", "k"); err != nil || !again.Replayed || again.Run != nil {
+		t.Errorf("repeated: %+v, %v", again, err)
+	}
+	s.LapseLeases(t)
+	if _, err := s.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	next := claim(t, s, store.Small)
+	if next == nil || next.Operation.ID != first.Operation.ID || next.Operation.Attempt != 2 {
+		t.Fatalf("after the lease: %+v", next)
+	}
+	if _, err := first.Run.Commit(t.Context(), store.Batch{Last: true}); !errors.Is(err, store.ErrFenced) {
+		t.Errorf("a zombie's commit: %v", err)
+	}
+	s.LapseLeases(t)
+	if _, err := s.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := s.Operation(t.Context(), owner, first.Operation.ID); err != nil || now.Status != store.Failed ||
+		now.Error.Code != "poison" {
+		t.Errorf("after two crashes: %+v, %v", now, err)
+	}
+	if _, err := s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: stage(t, s, "x"), Take: &store.Claim{}}); err == nil {
+		t.Error("a lease of no length was taken")
+	}
+	sound(t, s, true)
+}
+
 func TestOwnersDoNotMeet(t *testing.T) { onEach(t, testOwnersDoNotMeet) }
 
 func testOwnersDoNotMeet(t *testing.T, on backend) {

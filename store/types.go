@@ -137,6 +137,9 @@ type NewOperation struct {
 	// RequestHash says what "the same request" is; it must cover everything the operation depends on but the text,
 	// which Create adds itself.
 	RequestHash string
+	// Take, if not nil, claims the operation in the transaction that creates it, for a worker in this process that has
+	// room and nothing older to do. Of it, Worker and Lease count.
+	Take *Claim
 }
 
 // Created is what Create made, or found under the idempotency key.
@@ -145,6 +148,7 @@ type Created struct {
 	Document  Document
 	Replayed  bool        // an earlier request with the same key made it; Event is empty
 	Event     event.Owned // the queued event, to be published; its Event.Seq is 1
+	Run       *Run        // what Take claimed; its Started is to be published after Event. Operation is as before the claim
 }
 
 // Chunk is one stored span with what is needed to show it.

@@ -35,7 +35,8 @@ type Config struct {
 	Parse func(strategy string, settings []byte) (chunk.Plan, error)
 	// Name says who holds a lease; users see it. Default "worker".
 	Name string
-	// SmallSlots and LargeSlots bound the operations in flight per lane. Defaults 16 and 2.
+	// SmallSlots and LargeSlots bound the operations in flight per lane. Defaults 16 and 2. Reserved ones and a claim made
+	// beside them may together use the small lane's room twice for a moment.
 	SmallSlots, LargeSlots int
 	// SmallBytes and LargeBytes bound the text in flight per lane, in bytes. Defaults 16 MiB and 192 MiB. A text larger
 	// than the bound runs alone.
@@ -110,8 +111,7 @@ type Worker struct {
 	mu   sync.Mutex
 	runs map[*run]struct{}
 
-	// requeued is rung for each lane when the sweep has queued something again: nobody else may be there to claim it.
-	requeued map[store.Lane]chan struct{}
+	small, large *lane
 
 	completed, failed, retried, fenced, errors atomic.Int64
 }
@@ -121,9 +121,10 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Store == nil || cfg.Publish == nil || cfg.Woken == nil {
 		return nil, errors.New("worker: Config.Store, Config.Publish and Config.Woken are required")
 	}
-	return &Worker{cfg: cfg.withDefaults(), runs: map[*run]struct{}{}, requeued: map[store.Lane]chan struct{}{
-		store.Small: make(chan struct{}, 1), store.Large: make(chan struct{}, 1),
-	}}, nil
+	cfg = cfg.withDefaults()
+	return &Worker{cfg: cfg, runs: map[*run]struct{}{},
+		small: newLane(store.Small, cfg.SmallSlots, cfg.SmallBytes),
+		large: newLane(store.Large, cfg.LargeSlots, cfg.LargeBytes)}, nil
 }
 
 // Stats may be called at any time.
@@ -150,8 +151,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	var lanes, others sync.WaitGroup
-	lanes.Go(func() { w.serve(ctx, work, store.Small, w.cfg.SmallSlots, w.cfg.SmallBytes) })
-	lanes.Go(func() { w.serve(ctx, work, store.Large, w.cfg.LargeSlots, w.cfg.LargeBytes) })
+	lanes.Go(func() { w.serve(ctx, work, w.small) })
+	lanes.Go(func() { w.serve(ctx, work, w.large) })
 	others.Go(func() { w.renew(work) })
 	others.Go(func() { w.sweep(ctx) })
 	drained := make(chan struct{})
@@ -177,62 +178,65 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // serve claims for one lane and starts a goroutine per run; it returns when ctx has ended and all of them are gone.
-func (w *Worker) serve(ctx, work context.Context, lane store.Lane, slots int, bytes int64) {
-	var all sync.WaitGroup
-	defer all.Wait()
-	var mu sync.Mutex // guards running and inFlight
-	running, inFlight := 0, int64(0)
-	freed := make(chan struct{}, 1)
+func (w *Worker) serve(ctx, work context.Context, l *lane) {
+	l.open(func(r *store.Run) { w.work(ctx, work, r) })
+	defer l.close()
 	poll := time.NewTimer(w.pause())
 	defer poll.Stop()
 	for ctx.Err() == nil {
-		mu.Lock()
-		free, budget, alone := slots-running, bytes-inFlight, running == 0
-		mu.Unlock()
+		free, budget, alone := l.room()
 		more := true
-		var runs []*store.Run
 		if free > 0 && (budget > 0 || alone) {
+			var runs []*store.Run
 			var err error
 			// Not ctx: a claim that is given up half-way may still be committed, and would then wait for its lease.
-			runs, more, err = w.cfg.Store.Claim(work, store.Claim{Worker: w.cfg.Name, Lane: lane, Slots: free, Bytes: budget,
+			runs, more, err = w.cfg.Store.Claim(work, store.Claim{Worker: w.cfg.Name, Lane: l.name, Slots: free, Bytes: budget,
 				Alone: alone, SplitterVersion: chunk.Version, Lease: w.cfg.Lease})
 			if err != nil {
 				w.errors.Add(1)
-				w.cfg.Log.Warn("claim failed", "lane", lane, "error", err)
+				w.cfg.Log.Warn("claim failed", "lane", l.name, "error", err)
 			}
+			if len(runs) > 0 {
+				crashpoint.Hit(crashpoint.AfterClaimCommit)
+			}
+			for _, r := range runs {
+				l.take(r.Operation.BytesTotal)
+				l.start(r, r.Operation.BytesTotal)
+			}
+			l.claimed(more || err != nil)
 		}
-		if len(runs) > 0 {
-			crashpoint.Hit(crashpoint.AfterClaimCommit)
-		}
-		for _, r := range runs {
-			size := r.Operation.BytesTotal
-			mu.Lock()
-			running, inFlight = running+1, inFlight+size
-			mu.Unlock()
-			all.Go(func() {
-				w.work(ctx, work, r)
-				mu.Lock()
-				running, inFlight = running-1, inFlight-size
-				mu.Unlock()
-				select {
-				case freed <- struct{}{}:
-				default:
-				}
-			})
-		}
-		again := freed
+		again := l.freed
 		if !more {
 			again = nil // a free slot helps nobody until something new is due
 		}
 		poll.Reset(w.pause())
 		select {
 		case <-ctx.Done():
-		case <-w.cfg.Woken(lane):
-		case <-w.requeued[lane]:
+		case <-w.cfg.Woken(l.name):
+		case <-l.requeued:
 		case <-again:
 		case <-poll.C:
 		}
 	}
+}
+
+// Reserve keeps a slot of the small lane free for an operation of that many bytes that is about to be created in this
+// process: its creation then claims it (store.NewOperation.Take), and no wake-up, second transaction and reading of the
+// text lie between the two. ok is false when there is no room, when older operations may be waiting, and when Run does
+// not claim; then the operation is queued and claimed like any other. Otherwise call start exactly once: with the
+// claimed run after its first event was published, or with nil when there is none. It may be called at any time.
+func (w *Worker) Reserve(bytes int64) (claim store.Claim, start func(*store.Run), ok bool) {
+	if store.LaneOf(bytes) != store.Small || !w.small.reserve(bytes) {
+		return store.Claim{}, nil, false
+	}
+	return store.Claim{Worker: w.cfg.Name, Lease: w.cfg.Lease}, func(r *store.Run) {
+		if r == nil {
+			w.small.release(bytes)
+			return
+		}
+		crashpoint.Hit(crashpoint.AfterClaimCommit)
+		w.small.start(r, bytes)
+	}, true
 }
 
 // pause is Poll ± 20 %, so that many workers do not ask in step.
@@ -519,12 +523,8 @@ func (w *Worker) sweep(ctx context.Context) {
 			w.cfg.Publish(ev)
 		}
 		if len(evs) > 0 {
-			for _, bell := range w.requeued {
-				select {
-				case bell <- struct{}{}:
-				default:
-				}
-			}
+			w.small.requeued.ring()
+			w.large.requeued.ring()
 		}
 		more := false
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -465,6 +466,101 @@ func (c counting) Split(text string) iter.Seq[chunk.Chunk] {
 		c.add(1)
 		defer c.add(-1)
 		c.Splitter.Split(text)(yield)
+	}
+}
+
+// TestReserve: a reserved operation runs without a wake-up or a poll; the bounds, older operations and the end of Run go
+// before a reservation.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	hold := make(chan struct{})
+	slow := func(strategy string, settings []byte) (chunk.Plan, error) {
+		p, err := chunk.Parse(strategy, settings)
+		return chunk.Plan{Strategy: p.Strategy, Settings: p.Settings, Splitter: counting{p.Splitter, func(d int) {
+			if d > 0 {
+				<-hold
+			}
+		}}}, err
+	}
+	w, stop := b.start(worker.Config{Parse: slow, SmallSlots: 2, SmallBytes: 1000, Poll: time.Hour})
+	create := func(text string) (store.Created, <-chan struct{}) {
+		t.Helper()
+		for { // until the first claim has found nothing
+			claim, start, ok := w.Reserve(int64(len(text)))
+			if !ok {
+				b.wake.Wake(string(store.Small), "")
+				runtime.Gosched()
+				continue
+			}
+			st, err := b.store.Stage(t.Context(), "o", strings.NewReader(text), 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			made, err := b.store.Create(t.Context(), store.NewOperation{Owner: "o", Staged: st, Strategy: "recursive",
+				Settings: []byte(`{}`), SplitterVersion: chunk.Version, Take: &claim})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.mu.Lock()
+			ended := b.signal(made.Operation.ID)
+			b.mu.Unlock()
+			start(made.Run)
+			return made, ended
+		}
+	}
+	_, first := create("one")
+	if _, _, ok := w.Reserve(store.SmallBytes + 1); ok {
+		t.Error("a large operation has got a slot of the small lane")
+	}
+	_, release, ok := w.Reserve(900)
+	if !ok {
+		t.Fatal("the second slot is not free")
+	}
+	if _, _, ok := w.Reserve(1); ok {
+		t.Error("a third operation has got one of two slots")
+	}
+	release(nil)
+	queued, second := b.submit("two", `{}`) // the one that was refused
+	close(hold)
+	await(t, "the first end", first)
+	await(t, "the second end", second)
+	if got := b.operation(queued.ID); got.Status != store.Completed {
+		t.Errorf("the queued operation is %s", got.Status)
+	}
+	made, third := create("three")
+	await(t, "the third end", third)
+	b.mu.Lock()
+	evs := b.events[made.Operation.ID]
+	b.mu.Unlock()
+	if len(evs) != 2 || evs[0].Type != event.Started || evs[1].Type != event.Completed {
+		t.Errorf("events %+v", evs)
+	}
+	_, release, ok = w.Reserve(1)
+	if !ok {
+		t.Fatal("no free slot")
+	}
+	b.cancel()
+	stopped := make(chan struct{})
+	go func() {
+		stop()
+		close(stopped)
+	}()
+	for ok := true; ok; {
+		var give func(*store.Run)
+		if _, give, ok = w.Reserve(1); ok {
+			give(nil)
+		}
+	}
+	select {
+	case <-stopped:
+		t.Error("the worker has ended while an operation of its may be being created")
+	default:
+	}
+	release(nil)
+	await(t, "the worker's end", stopped)
+	if running := w.Stats().Running; running != 0 {
+		t.Errorf("%d run", running)
 	}
 }
 

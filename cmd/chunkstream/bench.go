@@ -123,6 +123,7 @@ type load struct {
 	stream error               // why the stream of all ended
 
 	samples []sample
+	late    []time.Duration // with a rate: how long after it was due a document was handed out
 	events  []time.Duration // from recorded to heard
 	checked int             // operations whose chunks were compared with what was sent
 }
@@ -197,11 +198,15 @@ func (l *load) pace(ctx context.Context) error {
 		if due.After(l.until) {
 			return nil
 		}
-		timer.Reset(time.Until(due))
+		timer.Reset(time.Until(due) - timerSlack)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
+		}
+		sleepUntil(due)
+		if due.After(l.from) {
+			l.late = append(l.late, time.Since(due))
 		}
 		select {
 		case l.due <- due:
@@ -379,6 +384,7 @@ type BenchResult struct {
 	Seconds    float64 `json:"seconds"` // from the first submit to the last end
 	PerSecond  float64 `json:"operations_per_second"`
 	BytesRate  float64 `json:"bytes_per_second"`
+	Late       *Spread `json:"generator_late_ms,omitempty"` // with a rate: counted in the two measures that follow
 	Completed  Spread  `json:"submit_to_completed_ms"`
 	Submitted  Spread  `json:"submit_request_ms"`
 	Events     Spread  `json:"event_to_socket_ms"`
@@ -419,6 +425,10 @@ func (l *load) report(r *BenchResult) {
 	r.PerSecond = float64(r.Operations) / max(r.Seconds, 1e-9)
 	r.BytesRate = r.PerSecond * float64(r.Size)
 	r.EventRate = float64(len(l.events)) / l.Duration.Seconds()
+	if l.Rate > 0 {
+		late := spread(l.late)
+		r.Late = &late
+	}
 	r.Completed, r.Submitted, r.Events = spread(completed), spread(submitted), spread(l.events)
 }
 
@@ -449,6 +459,9 @@ func (r BenchResult) print(w io.Writer, asJSON bool) error {
 	row("operations", "%d in %.1f s · %d failed · %d compared byte for byte",
 		r.Operations, r.Seconds, r.Failed, r.Checked)
 	row("throughput", "%.0f operations/s · %.1f MB/s", r.PerSecond, r.BytesRate/1e6)
+	if r.Late != nil {
+		row("generator late", "p50 %.2f ms · p99 %.2f ms · max %.2f ms", r.Late.P50, r.Late.P99, r.Late.Max)
+	}
 	for _, s := range []struct {
 		name string
 		Spread

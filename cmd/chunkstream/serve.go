@@ -96,7 +96,7 @@ func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.
 	defer func() { err = errors.Join(err, s.close()) }()
 	var sample atomic.Value
 	handler, err := api.New(api.Config{
-		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Publish: s.hub.Publish, Gate: gate, Loopback: loopback,
+		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Gate: gate, Loopback: loopback,
 		Version: version(), Metrics: s.registry, Parse: parser.Parse, Log: s.log, Ready: s.ready,
 		Sample: func() string { id, _ := sample.Load().(string); return id },
 	})
