@@ -287,6 +287,7 @@ var hostile = []struct{ name, unit string }{
 	{"table cells", "|"},
 	{"open tags", "<a>"},
 	{"blanks with letters", "x" + strings.Repeat(" ", 97)},
+	{"closers", "」"},
 	{"han without stops", "漢字"},
 }
 

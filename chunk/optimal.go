@@ -143,7 +143,15 @@ func (w *optimalWalk) next(text string, last bool) (Chunk, bool) {
 			continue
 		}
 		if w.Unit == unitTokens {
-			if w.search(w.start); to.at > w.limit || w.count(to.at) > w.ChunkSize {
+			// The overlap is found by the marks that a search gives; without one, counting the chunk is enough.
+			above := false
+			if w.ChunkOverlap == 0 {
+				above = w.size(w.start, to.at) > w.ChunkSize
+			} else {
+				w.search(w.start)
+				above = to.at > w.limit || w.count(to.at) > w.ChunkSize
+			}
+			if above {
 				w.plan = w.plan[:0]
 				return w.sizedWalk.next(text, last)
 			}
