@@ -119,6 +119,14 @@ type childWalk struct {
 	order  int    // the parent's place among all chunks
 }
 
+func (w *hierarchicalWalk) begin(at int) { w.top.begin(at) }
+
+// place is that of the largest chunks, between two of them.
+func (w *hierarchicalWalk) place() (Span, bool) {
+	at, ok := w.top.place()
+	return at, ok && w.depth == 0
+}
+
 func (w *hierarchicalWalk) kept() int { return w.top.kept() }
 
 func (w *hierarchicalWalk) drop(n int) { w.top.drop(n) }

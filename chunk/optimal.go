@@ -108,6 +108,12 @@ type place struct {
 	why   Reason
 }
 
+// place is that between two plans.
+func (w *optimalWalk) place() (Span, bool) {
+	at, ok := w.sizedWalk.place()
+	return at, ok && len(w.plan) == 0
+}
+
 func (w *optimalWalk) drop(n int) {
 	w.sizedWalk.drop(n)
 	for i := range w.plan {

@@ -39,6 +39,10 @@ func (w *sizedWalk) drop(n int) {
 	w.end -= n
 }
 
+func (w *sizedWalk) begin(at int) { w.start, w.end = at, at }
+
+func (w *sizedWalk) place() (Span, bool) { return Span{w.base + w.start, w.base + w.end}, !w.skip }
+
 func (w *sizedWalk) next(text string, last bool) (Chunk, bool) {
 	w.text = text
 	for w.start < len(text) {
