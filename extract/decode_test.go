@@ -49,8 +49,12 @@ func checkOffsets(t testing.TB, src []byte, doc *extract.Document) {
 		o.Source(len(text)+1) != len(src) || o.Text(len(src)+1) != len(text) || len(text) > 0 && o.Text(-1) != 0 {
 		t.Fatalf("%s: the ends of %.60q do not map to the ends of %.60q", name, text, src)
 	}
-	before := 0
+	before, n := 0, 0
 	for at, r := range text {
+		// Of a long text, its start and a character here and there.
+		if n++; n > 2000 && n%19 != 0 {
+			continue
+		}
 		from, to := o.Source(at), o.Source(at+utf8.RuneLen(r))
 		if from < before || to < from || to > len(src) {
 			t.Fatalf("%s: %.60q: the source of the character at %d is %d–%d", name, src, at, from, to)
@@ -78,7 +82,7 @@ func checkSlices(t testing.TB, src []byte, doc *extract.Document) {
 	}
 	bounds = append(bounds, len(doc.Text))
 	rng := rand.New(rand.NewPCG(1, uint64(len(src))))
-	for i := range min(400, 2*len(bounds)) {
+	for i := range min(100, 2*len(bounds)) {
 		a := rng.IntN(len(bounds))
 		b := min(len(bounds)-1, a+1)
 		if i%2 == 1 {
@@ -123,7 +127,7 @@ func writable(t testing.TB, name string) (text string, src []byte) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	var b strings.Builder
 	for r := rune(1); r < 0x20000; r++ {
-		if r == 0x1b || r >= 0x3100 && r%53 != 0 || r >= 0xd800 && r < 0xe000 || r >= 0xe000 && r < 0xf900 {
+		if r == 0x1b || r >= 0x3100 && r%53 != 0 || r >= 0x700 && r < 0xe00 || r >= 0xe80 && r < 0x2000 || r >= 0xd800 && r < 0xe000 || r >= 0xe000 && r < 0xf900 {
 			continue
 		}
 		c := string(r)
@@ -132,7 +136,7 @@ func writable(t testing.TB, name string) (text string, src []byte) {
 		}
 		b.WriteString(c)
 		if rng.IntN(8) == 0 {
-			b.WriteString(strings.Repeat("plain ", rng.IntN(60)))
+			b.WriteString(strings.Repeat("plain ", rng.IntN(20)))
 		}
 	}
 	text = b.String()
@@ -168,7 +172,7 @@ func TestEveryCharacterOfEveryEncoding(t *testing.T) {
 		if name != "iso-2022-jp" {
 			checkSlices(t, src, doc)
 		}
-		checkStream(t, name, src[:min(len(src), 8000)], extract.Replace, peerless(t, name, src[:min(len(src), 8000)]), nil)
+		checkStream(t, name, src[:min(len(src), 3000)], extract.Replace, ours(t, name, src[:min(len(src), 3000)]), nil)
 		r, err := extract.NewReader(bytes.NewReader(src), name, extract.Reject)
 		if err != nil {
 			t.Fatal(err)
@@ -179,8 +183,8 @@ func TestEveryCharacterOfEveryEncoding(t *testing.T) {
 	}
 }
 
-// peerless is Text's own result, for what only has to be the same everywhere.
-func peerless(t testing.TB, name string, src []byte) string {
+// ours is Text's own result, for what only has to be the same everywhere.
+func ours(t testing.TB, name string, src []byte) string {
 	t.Helper()
 	doc, err := extract.Text("x.txt", name, src, extract.Replace)
 	if err != nil {

@@ -44,7 +44,7 @@ func Text(name, charset string, data []byte, policy Policy) (*Document, error) {
 		return nil, err
 	}
 	e.FirstFault = -1
-	if e.By == ByGuess && e.Confidence == 0 && controls(data) {
+	if e.By == ByGuess && !wide(e.Name) && controls(data) {
 		return nil, &BinaryError{name, "binary data"}
 	}
 	doc := &Document{Encoding: e}
@@ -158,13 +158,13 @@ func isISO2022JP(data []byte) bool {
 
 func identical(text string, data []byte) bool { return text == string(data) }
 
-// controls reports whether data has more than one byte in fifty that no text has.
+// controls reports whether data has two control characters that no text has, and one among twenty bytes.
 func controls(data []byte) bool {
 	n := 0
 	for _, b := range data {
-		if b < ' ' && b != '\t' && b != '\n' && b != '\r' && b != '\f' && b != 0x1b {
+		if control(rune(b)) {
 			n++
 		}
 	}
-	return n*50 > len(data)
+	return n > 1 && n*20 > len(data)
 }

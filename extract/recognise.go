@@ -48,15 +48,15 @@ func (e *BinaryError) Error() string {
 }
 
 // headBytes is how much of a text Recognise looks at.
-const headBytes = 16 << 10
+const headBytes = 4 << 10
 
 // Recognise says what a source is from its name, which may be empty or a path, and its first bytes, in any encoding
-// that Detect knows (16 KiB are enough; more are not looked at). The first of these that says something decides:
+// that Detect knows (4 KiB are enough; more are not looked at). The first of these that says something decides:
 //
 //  1. bytes that only a binary file starts with, whatever its name;
 //  2. the name: its extension, or the whole of it (Makefile, Gemfile);
 //  3. a #! line or an XML, HTML or PHP opening;
-//  4. what the content looks like: JSON, then JSON Lines, Markdown, code, and tables;
+//  4. what the content looks like: JSON, then JSON Lines, code, Markdown, and tables;
 //  5. text.
 //
 // A name is believed even when the content is malformed: a broken JSON file is still JSON.
@@ -69,7 +69,7 @@ func Recognise(name string, head []byte) Format {
 	// head may end inside a character.
 	cut := head[:wholeRunes(head)]
 	if e, err := Detect("", cut); err == nil && !(e.Name == "utf-8" && identity(cut)) {
-		if e.By == ByGuess && e.Confidence == 0 && controls(head) {
+		if e.By == ByGuess && !wide(e.Name) && controls(head) {
 			return Format{Kind: Binary, Detail: "binary data"}
 		}
 		d := &decoding{charset: findCharset(e.Name), policy: Replace}
@@ -208,11 +208,12 @@ func byContent(text string) Format {
 		return Format{Kind: JSON}
 	case isJSONL(text):
 		return Format{Kind: JSONL}
-	case looksMarkdown(text):
-		return Format{Kind: Markdown}
 	}
 	if language := looksCode(text); language != "" {
-		return Format{Kind: Code, Language: language}
+		return Format{Kind: Code, Language: language} // "# x" is a comment in many languages, so before Markdown
+	}
+	if looksMarkdown(text) {
+		return Format{Kind: Markdown}
 	}
 	for _, t := range []struct {
 		comma rune
@@ -270,7 +271,7 @@ func isJSONL(text string) bool {
 	return n > 1
 }
 
-// Each of these is a sign of Markdown; two different ones, or a fence, make a text Markdown.
+// Each of these is a sign of Markdown; two different ones make a text Markdown.
 var markdownSigns = []*regexp.Regexp{
 	regexp.MustCompile(`(?m)^#{1,6} \S`),
 	regexp.MustCompile(`(?m)^[^\s|#].*\n(=|-){3,}\s*$`),
@@ -289,8 +290,7 @@ func looksMarkdown(text string) bool {
 			n++
 		}
 	}
-	// "# " alone is also a comment of many languages.
-	return n >= 2 && looksCode(text) == ""
+	return n >= 2
 }
 
 // Each line of a pattern list is a sign of a language; the language with the most different signs has it, if they are
