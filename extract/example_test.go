@@ -69,11 +69,11 @@ func ExampleRecognise() {
 		{"notes/today.md", ""}, {"build", "#!/bin/sh\nmake\n"}, {"export", "id,name\n1,Ada\n2,Grace\n"}, {"cat.txt", "GIF89a"},
 	} {
 		f := extract.Recognise(file.name, []byte(file.head))
-		fmt.Printf("%s: %s %s\n", file.name, f.Kind, f.Language+f.Detail)
+		fmt.Printf("%s: %q %q\n", file.name, f.Kind, f.Language+f.Detail)
 	}
 	// Output:
-	// notes/today.md: markdown
-	// build: code shell
-	// export: csv
-	// cat.txt: binary gif image
+	// notes/today.md: "markdown" ""
+	// build: "code" "shell"
+	// export: "csv" ""
+	// cat.txt: "binary" "gif image"
 }
