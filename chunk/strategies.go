@@ -38,6 +38,7 @@ var table = []strategy{
 	{"hierarchical", []string{"parent_child"}, hierarchicalSummary, hierarchicalRules, func() config {
 		return &hierarchical{sizing: defaultSizing()}
 	}},
+	{"html", nil, htmlSummary, unitRules, func() config { return &html{sizing: defaultSizing()} }},
 }
 
 // Strategies describes all strategies there are, the default first. The caller owns what it returns.
@@ -106,7 +107,7 @@ func choose(name string) (string, config, *ParamError) {
 
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
 var planned = []string{
-	"markdown", "html", "code", "table", "hybrid", "sliding_window",
+	"markdown", "code", "table", "hybrid", "sliding_window",
 	"document_structure",
 }
 

@@ -21,9 +21,16 @@ const patience = 3 * time.Second
 // bad ratio is measured for seconds more, so other load, which only ever adds time, does not either. It stops at the first
 // text that fails.
 //
+// more are units of other hostile texts, which are repeated.
+//
 // It takes about a tenth of a second for a splitter of 1 GB/s and is not for parallel tests.
-func Linear(tb testing.TB, s chunk.Splitter) {
+func Linear(tb testing.TB, s chunk.Splitter, more ...string) {
 	tb.Helper()
+	for _, unit := range more {
+		if !linear(tb, s, unit, unit) {
+			return
+		}
+	}
 	for _, h := range hostile {
 		if !linear(tb, s, h.name, h.text) {
 			return // the others would take as long
