@@ -252,7 +252,7 @@ func (s *sentence) last(text string, lo, _, hi int) (int, Boundary) {
 		i -= w
 	}
 	// The mark of a sentence that ends in white space behind lo, or behind closers.
-	i = spaceStart(text, 0, lo)
+	i = spaceStart(text, 0, ceilRune(text, lo))
 	for range closerRunes + 1 {
 		r, w := utf8.DecodeLastRuneInString(text[:i])
 		if isTerm(r) {
@@ -269,10 +269,16 @@ func (s *sentence) last(text string, lo, _, hi int) (int, Boundary) {
 // clip is the end of the sentence whose mark is the rune r at p, or where hi cuts the white space before that, or 0.
 func (s *sentence) clip(text string, p int, r rune, w, hi int) int {
 	ink, at := s.isEnd(text, p, r, w, hi)
-	if ink > hi {
+	if at == 0 || ink > hi {
 		return 0
 	}
-	for at = min(at, hi); at >= ink && at > 0; at = floorRune(text, at-1) {
+	if at <= hi {
+		if isBreak(text, at) {
+			return at
+		}
+		return 0
+	}
+	for at = hi; at >= ink; at = floorRune(text, at-1) {
 		if isBreak(text, at) {
 			return at
 		}
@@ -342,7 +348,7 @@ func (s *sentence) first(text string, lo, hi int) (int, Boundary) {
 //	T7  Close: only what closes, so that an opening bracket or quote begins the next sentence; but “ and « close
 //	    behind . ! ? and …, as in German. References such as [12] close, and the * and _ of Markdown.
 //	T8  SB8 looks no further than aheadRunes; at most closerRunes closers count.
-//	T9  Never inside a grapheme cluster.
+//	T9  SB5: Extend and Format behind white space belong to the next sentence; but never inside a grapheme cluster.
 func (s *sentence) isEnd(text string, p int, r rune, w, hi int) (ink, at int) {
 	i, closers := p+w, 0
 	spaced := r < utf8.RuneSelf || r == '…' // T2
@@ -374,7 +380,7 @@ func (s *sentence) isEnd(text string, p int, r rune, w, hi int) (ink, at int) {
 			if lines == 2 || c == '\u2029' || ahead >= aheadRunes { // T1
 				return ink, at
 			}
-		} else if !unicode.IsSpace(c) && !ignored(c) {
+		} else if !unicode.IsSpace(c) {
 			break
 		}
 		i += w
@@ -382,11 +388,15 @@ func (s *sentence) isEnd(text string, p int, r rune, w, hi int) (ink, at int) {
 	if lines == 0 {
 		at = i
 	}
+	direct := i == ink
+	next, w := utf8.DecodeRuneInString(text[i:])
+	for ; ignored(next) && ahead < aheadRunes; ahead++ { // T9
+		i += w
+		next, w = utf8.DecodeRuneInString(text[i:])
+	}
 	if ahead >= aheadRunes || i == len(text) {
 		return ink, at
 	}
-	next, _ := utf8.DecodeRuneInString(text[i:])
-	direct := i == ink
 	switch {
 	case direct && spaced, isContinue(next), isTerm(next): // T2, SB8a
 		return ink, 0

@@ -149,7 +149,7 @@ var (
 	headingRE = regexp.MustCompile(`^#{1,6} `)
 	closedRE  = regexp.MustCompile(`^(?:["')\]}*_]|\[[0-9]{1,3}\]|[\p{Pe}\p{Pf}\x{275B}-\x{2760}\p{M}\p{Cf}\x{FF9E}\x{FF9F}\x{200C}])*`)
 	spacedRE  = regexp.MustCompile(`^(?:["')\]}*_]|\[[0-9]{1,3}\]|[\p{Pe}\p{Pf}\p{Pi}\x{275B}-\x{2760}\p{M}\p{Cf}\x{FF9E}\x{FF9F}\x{200C}])*`)
-	gapRE     = regexp.MustCompile(`^[\t-\r \x{85}\p{Z}\p{M}\p{Cf}\x{FF9E}\x{FF9F}\x{200C}]*`)
+	gapRE     = regexp.MustCompile(`^[\t-\r \x{85}\p{Z}]*`)
 	wordRE    = regexp.MustCompile(`[-.º\p{L}\p{M}\p{Nd}]*$`)
 	itemRE    = regexp.MustCompile(`(?:^|[\n\r])[ \t]{0,15}$`)
 	monthRE   = regexp.MustCompile(`^(?:Januar|Jänner|Februar|Feber|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember)`)
@@ -202,6 +202,8 @@ func slowEnds(text string, known func(string) (always, number bool)) (ends []sen
 		ahead := []rune(text[ink:])
 		ahead = ahead[:min(len(ahead), 64)]
 		at := next
+		behind := text[next:]
+		skipped := behind[:len(behind)-len(strings.TrimLeftFunc(behind, func(r rune) bool { return strings.IndexByte("Ef", sentenceClass(r)) >= 0 }))]
 		lines, sure := 0, false
 		for j := 0; j < len(gap); {
 			_, step := utf8.DecodeRuneInString(gap[j:])
@@ -221,7 +223,8 @@ func slowEnds(text string, known func(string) (always, number bool)) (ends []sen
 			ends = append(ends, sentenceEnd{ink, at, false})
 			continue
 		}
-		if next < len(text) && utf8.RuneCountInString(gap) < 64 {
+		before := utf8.RuneCountInString(gap + skipped)
+		if next += len(skipped); next < len(text) && before < 64 {
 			n, _ := utf8.DecodeRuneInString(text[next:])
 			nc := sentenceClass(n)
 			nc = tailored(n, nc)
@@ -238,7 +241,7 @@ func slowEnds(text string, known func(string) (always, number bool)) (ends []sen
 				if direct && !closed && (nc == 'n' || nc == 'u' && (bc == 'u' || bc == 'l')) {
 					continue
 				}
-				if lowerFollows(ahead[utf8.RuneCountInString(gap):]) {
+				if lowerFollows(ahead[before:]) {
 					continue
 				}
 				if r == '.' && !closed {
