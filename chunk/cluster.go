@@ -1,68 +1,161 @@
 package chunk
 
-import (
-	"unicode"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
-// clusterReach is how many runes a cut moves to stay out of a grapheme cluster. A longer cluster is cut at the limit:
-// no writing system needs one, and the bound keeps text made of combining marks linear.
+// clusterReach is how many runes a cut moves to stay out of a grapheme cluster, and how many a rule looks back. A longer
+// cluster may be cut: no writing system needs one, and the bound keeps text made of combining marks linear.
 const clusterReach = 32
 
-// isBreak reports whether a cut at i, 0 < i < len(text), separates two grapheme clusters. i lies on a rune boundary.
-//
-// It follows the rules of UAX #29, section 3.1.1, as far as two neighbouring runes and the general categories of
-// package unicode tell: CR LF (GB3), controls (GB4), Hangul jamo (GB6 to GB8), combining marks, variation selectors,
-// joiners, emoji modifiers and tags (GB9, GB9a), the rune after a zero width joiner (GB11, for any rune that is not
-// ASCII), and pairs of regional indicators (GB12, GB13, over the last clusterReach of them). Approximated: every Mc
-// counts as a spacing mark. Left out: prepended marks (GB9b) and conjuncts without a joiner (GB9c).
-func isBreak(text string, i int) bool {
-	if b := text[i]; b < utf8.RuneSelf {
-		return b != '\n' || text[i-1] != '\r'
+// cluster is what a rune means for the ends of grapheme clusters: its property Grapheme_Cluster_Break (UAX #29), with
+// Extended_Pictographic and Indic_Conjunct_Break where those decide. From clusterSpacing on, a rune belongs to the one
+// before it.
+type cluster uint8
+
+const (
+	clusterOther cluster = iota
+	clusterControl
+	clusterPrepend
+	clusterLeading // Hangul: L, V, T, and the syllables LV and LVT
+	clusterVowel
+	clusterTrailing
+	clusterLV
+	clusterLVT
+	clusterIndicator
+	clusterPictographic
+	clusterConsonant // InCB
+	clusterSpacing
+	clusterNonJoiner // Extend, but not in a conjunct: U+200C
+	clusterExtend
+	clusterLinker // Extend, and InCB
+	clusterJoiner // U+200D
+)
+
+// clusterRange is a line of the table: the runes from first to last have a class.
+type clusterRange struct {
+	first, last rune
+	class       cluster
+}
+
+// clusters has the class of every rune: clusterIndex says for 256 runes which of clusterBlocks is theirs.
+var clusterIndex, clusterBlocks = clusterTable()
+
+func clusterTable() (index [(utf8.MaxRune + 1) >> 8]uint8, blocks [][256]cluster) {
+	blocks = append(blocks, [256]cluster{})
+	for _, c := range clusterRanges {
+		for r := c.first; r <= c.last; r++ {
+			if index[r>>8] == 0 {
+				index[r>>8] = uint8(len(blocks))
+				blocks = append(blocks, [256]cluster{})
+			}
+			blocks[index[r>>8]][r&0xFF] = c.class
+		}
 	}
-	next, _ := utf8.DecodeRuneInString(text[i:])
-	prev, _ := utf8.DecodeLastRuneInString(text[:i])
-	switch {
-	case unicode.IsControl(prev) || prev == '\u2028' || prev == '\u2029':
+	return index, blocks
+}
+
+func clusterOf(r rune) cluster {
+	if r >= 0xAC00 && r <= 0xD7A3 {
+		if (r-0xAC00)%28 == 0 {
+			return clusterLV
+		}
+		return clusterLVT
+	}
+	return clusterBlocks[clusterIndex[r>>8]][r&0xFF]
+}
+
+// isBreak reports whether a cut at i, 0 < i < len(text), separates two extended grapheme clusters. i lies on a rune
+// boundary. It follows the rules GB3 to GB13 of UAX #29, section 3.1.1; those that look back do so over clusterReach
+// runes.
+func isBreak(text string, i int) bool {
+	if text[i-1]|text[i] < utf8.RuneSelf {
+		return text[i] != '\n' || text[i-1] != '\r' // GB3
+	}
+	return isWideBreak(text, i)
+}
+
+// isWideBreak is isBreak where one of the runes is beyond ASCII.
+func isWideBreak(text string, i int) bool {
+	a := text[i-1]
+	r, _ := utf8.DecodeRuneInString(text[i:])
+	next := clusterOf(r)
+	if a < utf8.RuneSelf {
+		return next < clusterSpacing || a < ' ' || a == 0x7F // GB9, GB9a, GB4
+	}
+	r, w := utf8.DecodeLastRuneInString(text[:i])
+	prev := clusterOf(r)
+	if prev == clusterOther && next == clusterOther {
 		return true
-	case extends(next), prev == '\u200D' && next != utf8.RuneError:
+	}
+	switch {
+	case prev == clusterControl || next == clusterControl: // GB4, GB5
+		return true
+	case next >= clusterSpacing, prev == clusterPrepend: // GB9, GB9a, GB9b
 		return false
-	case isIndicator(next) && isIndicator(prev):
+	}
+	switch next {
+	case clusterLeading, clusterLV, clusterLVT: // GB6
+		return prev != clusterLeading
+	case clusterVowel: // GB6, GB7
+		return prev != clusterLeading && prev != clusterVowel && prev != clusterLV
+	case clusterTrailing: // GB7, GB8
+		return prev < clusterVowel || prev > clusterLVT
+	case clusterIndicator: // GB12, GB13
 		return indicators(text[:i])%2 == 0
-	case prev >= 0x1100 && prev <= 0x115F: // a leading consonant takes another one or a whole syllable
-		return !(next >= 0x1100 && next <= 0x115F || next >= 0xAC00 && next <= 0xD7A3)
+	case clusterPictographic: // GB11
+		return prev != clusterJoiner || !followsPictographic(text[:i-w])
+	case clusterConsonant: // GB9c
+		return prev < clusterExtend || !endsConjunct(text[:i])
 	}
 	return true
 }
-
-// extends reports whether r belongs to the cluster of the rune before it.
-func extends(r rune) bool {
-	switch {
-	case r < 0x300, r >= 0x3100 && r < 0xA66F, r >= 0xAC00 && r <= 0xD7A3: // most text: no table is asked
-		return false
-	case r == 0x200C || r == 0x200D, r == 0xFF9E || r == 0xFF9F,
-		r >= 0x1160 && r <= 0x11FF, r >= 0xD7B0 && r <= 0xD7FB,
-		r >= 0x1F3FB && r <= 0x1F3FF, r >= 0xE0020 && r <= 0xE007F:
-		return true
-	}
-	return unicode.Is(unicode.M, r)
-}
-
-// isIndicator reports whether r is a regional indicator, half of a flag.
-func isIndicator(r rune) bool { return r >= 0x1F1E6 && r <= 0x1F1FF }
 
 // indicators counts the regional indicators that text ends with, up to clusterReach of them.
 func indicators(text string) int {
 	n := 0
 	for n < clusterReach {
 		r, w := utf8.DecodeLastRuneInString(text)
-		if !isIndicator(r) {
+		if clusterOf(r) != clusterIndicator {
 			break
 		}
 		text = text[:len(text)-w]
 		n++
 	}
 	return n
+}
+
+// followsPictographic reports whether text ends with an emoji or its like and marks that extend it.
+func followsPictographic(text string) bool {
+	for range clusterReach {
+		r, w := utf8.DecodeLastRuneInString(text)
+		switch clusterOf(r) {
+		case clusterPictographic:
+			return true
+		case clusterExtend, clusterLinker, clusterNonJoiner:
+			text = text[:len(text)-w]
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// endsConjunct reports whether text ends with a consonant and marks, a linker among them.
+func endsConjunct(text string) bool {
+	linked := false
+	for range clusterReach {
+		r, w := utf8.DecodeLastRuneInString(text)
+		switch clusterOf(r) {
+		case clusterConsonant:
+			return linked
+		case clusterLinker:
+			linked = true
+		case clusterExtend, clusterJoiner:
+		default:
+			return false
+		}
+		text = text[:len(text)-w]
+	}
+	return false
 }
 
 // cutBack returns the last cluster boundary in (lo, hi], or hi when there is none within clusterReach runes.

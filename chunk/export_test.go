@@ -59,3 +59,9 @@ func Apart(stretches []string, at, left, right int) float64 {
 
 // Abbreviated reports whether word is an abbreviation always, and whether it is one before a digit.
 func Abbreviated(word string) (always, number bool) { return abbreviations[word], beforeNumber[word] }
+
+// ClusterClass is the class of r as a letter: see clusterRules.
+func ClusterClass(r rune) byte { return "ocpLVTHKixnsjekz"[clusterOf(r)] }
+
+// IsBreak is isBreak.
+func IsBreak(text string, i int) bool { return isBreak(text, i) }

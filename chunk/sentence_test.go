@@ -2,10 +2,8 @@ package chunk_test
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -103,34 +101,11 @@ func uaxEnds(text string) (ends []int) {
 // The rules that are tailored are those of the standard: its own test.
 func TestSentenceBreakTest(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile("testdata/SentenceBreakTest.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for line := range strings.Lines(string(data)) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		text := ""
-		var want []int
-		for i, word := range strings.Fields(line) {
-			switch {
-			case word == "÷" && i > 0:
-				want = append(want, len(text))
-			case word != "÷" && word != "×":
-				r, err := strconv.ParseInt(word, 16, 32)
-				if err != nil {
-					t.Fatal(err)
-				}
-				text += string(rune(r))
-			}
-		}
+	n := breakTest(t, "testdata/SentenceBreakTest.txt", func(text string, want []int) {
 		if got := append(uaxEnds(text), len(text)); !slices.Equal(got, want) {
 			t.Errorf("%+q: got %v, want %v", text, got, want)
 		}
-		n++
-	}
+	})
 	if n != 502 {
 		t.Errorf("there are %d lines, want 502", n)
 	}

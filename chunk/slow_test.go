@@ -1,6 +1,7 @@
 package chunk_test
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -237,43 +238,53 @@ func (s slow) level(i int) int {
 	return 0
 }
 
+// The rules GB3 to GB13 of UAX #29 on the classes before and behind a place, as letters: o Other, c Control, p Prepend,
+// L V T H K the jamo and the syllables LV and LVT, i Regional_Indicator, x Extended_Pictographic, n Consonant,
+// s SpacingMark, j U+200C, e Extend, k Linker, z U+200D. Those that look back do so over 32 runes.
+var clusterRules = []struct {
+	before, after *regexp.Regexp
+	breaks        bool
+}{
+	{regexp.MustCompile(`c$`), regexp.MustCompile(``), true},
+	{regexp.MustCompile(``), regexp.MustCompile(`c`), true},
+	{regexp.MustCompile(`L$`), regexp.MustCompile(`[LVHK]`), false},
+	{regexp.MustCompile(`[HV]$`), regexp.MustCompile(`[VT]`), false},
+	{regexp.MustCompile(`[KT]$`), regexp.MustCompile(`T`), false},
+	{regexp.MustCompile(``), regexp.MustCompile(`[sjekz]`), false},
+	{regexp.MustCompile(`p$`), regexp.MustCompile(``), false},
+	{regexp.MustCompile(`n[ekz]{0,30}k[ekz]{0,30}$`), regexp.MustCompile(`n`), false},
+	{regexp.MustCompile(`x[ekj]{0,31}z$`), regexp.MustCompile(`x`), false},
+	{regexp.MustCompile(`(?:^|[^i])(?:ii){0,15}i$`), regexp.MustCompile(`i`), false},
+	{regexp.MustCompile(``), regexp.MustCompile(``), true},
+}
+
 // apart reports whether the runes around i are in different grapheme clusters.
 func (s slow) apart(i int) bool {
-	b, _ := utf8.DecodeLastRuneInString(s.text[:i])
-	a, _ := utf8.DecodeRuneInString(s.text[i:])
-	in := func(r rune, lo, hi rune) bool { return lo <= r && r <= hi }
-	if b == '\r' && a == '\n' {
+	if strings.HasSuffix(s.text[:i], "\r") && strings.HasPrefix(s.text[i:], "\n") {
 		return false
 	}
-	if unicode.IsControl(b) || unicode.In(b, unicode.Zl, unicode.Zp) {
-		return true
+	var before []byte
+	for _, r := range reversed(s.text[:i]) {
+		before = append(before, chunk.ClusterClass(r))
 	}
-	if unicode.In(a, unicode.Mn, unicode.Mc, unicode.Me) || in(a, 0x200C, 0x200D) || in(a, 0xFF9E, 0xFF9F) ||
-		in(a, 0x1160, 0x11FF) || in(a, 0xD7B0, 0xD7FB) || in(a, 0x1F3FB, 0x1F3FF) || in(a, 0xE0020, 0xE007F) {
-		return false
-	}
-	if b == 0x200D {
-		return a < 0x80 || a == utf8.RuneError
-	}
-	if in(b, 0x1100, 0x115F) && (in(a, 0x1100, 0x115F) || in(a, 0xAC00, 0xD7A3)) {
-		return false
-	}
-	if in(a, 0x1F1E6, 0x1F1FF) {
-		flags := 0
-		for _, r := range reversed(s.text[:i]) {
-			if !in(r, 0x1F1E6, 0x1F1FF) || flags == 32 {
-				break
-			}
-			flags++
+	slices.Reverse(before)
+	r, _ := utf8.DecodeRuneInString(s.text[i:])
+	after := []byte{chunk.ClusterClass(r)}
+	for n, rule := range clusterRules {
+		b := before
+		if n != 8 && len(b) > 32 {
+			b = b[1:]
 		}
-		return flags%2 == 0
+		if rule.before.Match(b) && rule.after.Match(after) {
+			return rule.breaks
+		}
 	}
 	return true
 }
 
-// reversed returns the last 32 runes of s, the last first.
+// reversed returns the last 33 runes of s, the last first.
 func reversed(s string) (runes []rune) {
-	for len(runes) < 32 && s != "" {
+	for len(runes) < 33 && s != "" {
 		r, w := utf8.DecodeLastRuneInString(s)
 		runes = append(runes, r)
 		s = s[:len(s)-w]

@@ -323,6 +323,11 @@ func checkLimits(text string, within, spans []chunk.Span, limits Limits) (proble
 	return problems
 }
 
+// prepended are the characters with the property Prepend of Grapheme_Cluster_Break.
+const prepended = "\u0600\u0601\u0602\u0603\u0604\u0605\u06DD\u070F\u0890\u0891\u08E2\u0D4E\U000110BD\U000110CD" +
+	"\U000111C2\U000111C3\U000113D1\U0001193F\U00011941\U00011A84\U00011A85\U00011A86\U00011A87\U00011A88\U00011A89" +
+	"\U00011D46\U00011F02"
+
 // lateStart returns the text between where next should start and where it does, if nothing excuses that.
 func lateStart(text string, prev, next chunk.Span, limits Limits) string {
 	from := prev.Start // the first start that is allowed
@@ -351,14 +356,17 @@ func lateStart(text string, prev, next chunk.Span, limits Limits) string {
 			return ""
 		}
 	}
-	// A cluster that began before from excuses its rest, which starts with a rune that is not ASCII, or is CR LF.
+	// A cluster that began before from excuses its rest, which starts with a rune that is not ASCII, or is CR LF, or
+	// follows a mark that stands before its base.
 	if missed == "\n" && text[from-1] == '\r' {
 		return ""
 	}
+	before, _ := utf8.DecodeLastRuneInString(text[:next.Start-len(missed)])
 	for _, r := range missed {
-		if r < utf8.RuneSelf {
+		if r < utf8.RuneSelf && !strings.ContainsRune(prepended, before) {
 			return missed
 		}
+		before = r
 	}
 	if utf8.RuneCountInString(missed) > clusterRunes {
 		return missed
