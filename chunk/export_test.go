@@ -65,3 +65,15 @@ func ClusterClass(r rune) byte { return "ocpLVTHKixnsjekz"[clusterOf(r)] }
 
 // IsBreak is isBreak.
 func IsBreak(text string, i int) bool { return isBreak(text, i) }
+
+// Langchain is the chunks that LangChain makes of text, also those that the strategy leaves out, and the spans it yields.
+func Langchain(p Plan, text string) (all, yielded []Span) {
+	l := p.Splitter.(*langchain)
+	for c := range langchainChunks(text, l.separators, l.ChunkSize, l.ChunkOverlap, l.size) {
+		all = append(all, c.Span)
+	}
+	for c := range l.Split(text) {
+		yielded = append(yielded, c.Span)
+	}
+	return all, yielded
+}

@@ -28,6 +28,12 @@ func TestLinear(t *testing.T) {
 			chunktest.Linear(t, parse(t, strategy, limits))
 		}
 	}
+	for _, limits := range []chunktest.Limits{{Size: 1000}, {Size: 1000, Overlap: 999}, {Size: 10, Overlap: 3}} {
+		plan := langchainPlan(t, []string{"\n\n", "\n", " ", ""}, limits.Size, limits.Overlap, "chars")
+		if chunktest.Linear(t, plan.Splitter); t.Failed() {
+			t.Fatal(string(plan.Settings))
+		}
+	}
 	for _, info := range chunk.Strategies() {
 		if slices.Contains(strategies, info.Name) {
 			continue

@@ -59,7 +59,11 @@ func (p Parser) Parse(strategy string, settings []byte) (Plan, error) {
 	if err != nil {
 		return Plan{}, &ParamError{Param: configParam, Problem: err.Error(), Code: CodeInvalidJSON}
 	}
-	return Plan{Strategy: name, Settings: canonical, Splitter: c}, nil
+	plan := Plan{Strategy: name, Settings: canonical, Splitter: c}
+	if r, ok := c.(*recursive); ok && r.Compat == compatLangchain { // it has another look-ahead, and cannot be streamed
+		plan.Splitter = &langchain{r.sizing, r.Separators}
+	}
+	return plan, nil
 }
 
 // The codes of a ParamError. They are stable: programs decide by them.
@@ -312,8 +316,8 @@ var dialects = map[string]string{
 	"units":                    `use "unit"`,
 	"encoding_name":            `use "tokenizer" with "unit":"tokens"`,
 	"encoding":                 `use "tokenizer" with "unit":"tokens"`,
-	"separators":               `leave it out; recursive has its own levels`,
-	"separator":                `leave it out; use the strategy recursive to cut at separators`,
+	"separators":               `use the strategy recursive with "compat":"langchain"`,
+	"separator":                `use the strategy recursive with "compat":"langchain" and "separators"`,
 	"keep_separator":           `leave it out; separators always stay at the end of a chunk`,
 	"strip_whitespace":         `leave it out; chunks are exact slices of the text`,
 	"add_start_index":          `leave it out; every chunk has its offsets`,

@@ -37,6 +37,14 @@ var goodSettings = []struct{ strategy, settings, wantStrategy, want string }{
 		`{"chunk_size":1000,"chunk_overlap":0,"unit":"chars","min_chunk_size":200,"soft_chunk_size":800,"overlap_mode":"boundary"}`,
 	},
 	{"", `{"soft_chunk_size":1000,"min_chunk_size":0}`, "recursive", `{"chunk_size":1000,"chunk_overlap":0,"unit":"chars"}`},
+	{
+		"", `{"compat":"langchain","keep_separator":true}`, "recursive",
+		`{"chunk_size":1000,"chunk_overlap":0,"unit":"chars","compat":"langchain","separators":["\n\n","\n"," ",""]}`,
+	},
+	{
+		"", `{"separators":["<p>"],"compat":"langchain","chunk_overlap":"20%"}`, "recursive",
+		`{"chunk_size":1000,"chunk_overlap":200,"unit":"chars","compat":"langchain","separators":["\u003cp\u003e"]}`,
+	},
 	{"", `{"chunk_overlap":-0}`, "recursive", `{"chunk_size":1000,"chunk_overlap":0,"unit":"chars"}`},
 }
 
@@ -64,6 +72,8 @@ var names = func() *strings.Replacer {
 	n := len(strategies) - 1
 	return strings.NewReplacer(
 		"STRATEGIES", strings.Join(strategies[:n], ", ")+" or "+strategies[n],
+		"RECURSIVE", "chunk_size, chunk_overlap, unit, tokenizer, min_chunk_size, soft_chunk_size, overlap_mode, compat, "+
+			"separators and keep_separator",
 		"SIZING", "chunk_size, chunk_overlap, unit, tokenizer, min_chunk_size, soft_chunk_size and overlap_mode",
 	)
 }()
@@ -97,11 +107,59 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"":5}`, "unknown_field",
-		`config: "" is not a setting of recursive (the settings are SIZING)`,
+		`config: "" is not a setting of recursive (the settings are RECURSIVE)`,
 	},
 	{
 		"", `{"colour":[[[{}]]]}`, "unknown_field",
-		`colour: is not a setting of recursive (the settings are SIZING)`,
+		`colour: is not a setting of recursive (the settings are RECURSIVE)`,
+	},
+
+	{"", `{"compat":"chonkie"}`, "invalid_value", `compat: "chonkie" is not one of its values (use langchain)`},
+	{
+		"", `{"separators":[""]}`, "invalid_value",
+		`separators: means nothing without compat: recursive has its own levels (leave it out, or add "compat":"langchain")`,
+	},
+	{
+		"", `{"keep_separator":true}`, "invalid_value",
+		`keep_separator: means nothing without compat: separators always stay at the end of a chunk ` +
+			`(leave it out, or add "compat":"langchain")`,
+	},
+	{
+		"", `{"compat":"langchain","keep_separator":false}`, "invalid_value",
+		`keep_separator: false joins pieces by one separator where the text may have several, ` +
+			`so chunks would not be slices of the text (leave it out, or use true)`,
+	},
+	{
+		"", `{"compat":"langchain","keep_separator":"end"}`, "invalid_value",
+		`keep_separator: "end" is not supported (use true)`,
+	},
+	{
+		"", `{"compat":"langchain","keep_separator":"start"}`, "invalid_value",
+		`keep_separator: "start" is not supported (use true, which means the same)`,
+	},
+	{
+		"", `{"compat":"langchain","min_chunk_size":5}`, "invalid_value",
+		`min_chunk_size: means nothing with compat (leave it out: LangChain has no such setting)`,
+	},
+	{
+		"", `{"compat":"langchain","soft_chunk_size":5}`, "invalid_value",
+		`soft_chunk_size: means nothing with compat (leave it out: LangChain has no such setting)`,
+	},
+	{
+		"", `{"compat":"langchain","overlap_mode":"boundary"}`, "invalid_value",
+		`overlap_mode: means nothing with compat (leave it out: LangChain has no such setting)`,
+	},
+	{
+		"", `{"compat":"langchain","separators":[]}`, "invalid_value",
+		`separators: has 0 values: it takes 1 to 100 (leave it out for the default)`,
+	},
+	{
+		"", `{"compat":"langchain","separators":["a","","b"]}`, "invalid_value",
+		`separators: what follows "" is never used, as "" is found everywhere (move "" to the end)`,
+	},
+	{
+		"", `{"compat":"langchain","separators":["` + strings.Repeat("a", 101) + `"]}`, "invalid_value",
+		`separators: "` + strings.Repeat("a", 64) + `…" is 101 bytes long, above 100 (use a shorter one)`,
 	},
 
 	{

@@ -28,10 +28,24 @@ import (
 // limit of the chunk it yields but the one rune after it; in tokens, no more than the limit times the length of the
 // longest token. There the halves are told to a whole piece (a word, about), and a boundary that would make more tokens
 // than the limit, which less text can do, does not count.
-type recursive struct{ sizing }
+//
+// With the setting compat it cuts as another library does instead: see langchain.
+type recursive struct {
+	sizing
+	compat
+}
 
 const recursiveSummary = "Cuts at the best boundary under the size limit: blank line, line end, sentence, clause, " +
 	"white space, then any character."
+
+func (r *recursive) fields() []field { return append(r.sizing.fields(), r.compat.fields()...) }
+
+func (r *recursive) check(p Parser) *ParamError {
+	if perr := r.sizing.check(p); perr != nil {
+		return perr
+	}
+	return r.compat.check(&r.sizing)
+}
 
 // Split cuts text as the type says.
 func (r *recursive) Split(text string) iter.Seq[Chunk] { return splitWalk(r, text) }
