@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode"
@@ -71,6 +72,7 @@ func TestLangchainGolden(t *testing.T) {
 	readJSON(t, "testdata/langchain/documents.json", &documents)
 	readJSON(t, "testdata/langchain/golden.json", &runs)
 	pairs, changed, less := 0, 0, 0
+	var joined []byte
 	for _, run := range runs {
 		plan := langchainPlan(t, run.Separators, run.Size, run.Overlap, run.Unit)
 		if len(run.Results) != len(documents) {
@@ -79,11 +81,12 @@ func TestLangchainGolden(t *testing.T) {
 		for i, text := range documents {
 			want, mark := strings.CutSuffix(run.Results[i], " changed")
 			all, yielded := chunk.Langchain(plan, text)
-			sum := sha256.New()
+			joined = joined[:0]
 			for _, s := range all {
-				fmt.Fprintf(sum, "%d:%s", s.End-s.Start, text[s.Start:s.End])
+				joined = append(append(strconv.AppendInt(joined, int64(s.End-s.Start), 10), ':'), text[s.Start:s.End]...)
 			}
-			if got := fmt.Sprintf("%d %s", len(all), hex.EncodeToString(sum.Sum(nil))[:12]); got != want {
+			sum := sha256.Sum256(joined)
+			if got := fmt.Sprintf("%d %s", len(all), hex.EncodeToString(sum[:6])); got != want {
 				t.Fatalf("document %d %s: got %s, want %s\ntext: %q\ngot: %v", i, plan.Settings, got, want, text, all)
 			}
 			pairs++
@@ -93,7 +96,7 @@ func TestLangchainGolden(t *testing.T) {
 			if len(yielded) < len(all) {
 				less++
 			}
-			if len(all) > 50 { // advancing is quadratic
+			if len(all) > 20 { // advancing is quadratic
 				continue
 			}
 			if kept := advancing(text, all); !slices.Equal(yielded, kept) {
