@@ -90,14 +90,14 @@ func (h *hierarchical) Split(text string) iter.Seq[Chunk] { return splitWalk(h, 
 func (h *hierarchical) walk() walk {
 	top := h.sizing
 	top.ChunkOverlap = 0
-	w := &hierarchicalWalk{top: sizedWalk{measure: measure{sizing: top}, cut: cutAtBest, ahead: slack}}
+	w := &hierarchicalWalk{top: sizedWalk{measure: measure{sizing: top}, cut: cutAtBest}}
 	for i, size := range h.ChildSizes {
 		z := top
 		z.ChunkSize, z.MinChunkSize, z.SoftChunkSize = size, 0, 0
 		if i == len(h.ChildSizes)-1 {
 			z.ChunkOverlap = h.ChunkOverlap
 		}
-		w.lower = append(w.lower, childWalk{sizedWalk: sizedWalk{measure: measure{sizing: z}, cut: cutAtBest, ahead: slack}})
+		w.lower = append(w.lower, childWalk{sizedWalk: sizedWalk{measure: measure{sizing: z}, cut: cutAtBest}})
 	}
 	return w
 }

@@ -73,7 +73,7 @@ func TestDivide(t *testing.T) {
 func BenchmarkDivide(b *testing.B) {
 	text := chunktest.Prose(32 << 20)
 	for _, settings := range []struct{ strategy, settings string }{
-		{"recursive", `{}`}, {"recursive", `{"chunk_size":512,"unit":"tokens"}`}, {"optimal", `{}`},
+		{"recursive", `{}`}, {"recursive", `{"chunk_size":512,"unit":"tokens"}`}, {"optimal", `{}`}, {"sentence", `{"max_sentences":3}`},
 	} {
 		plan, err := parser.Parse(settings.strategy, []byte(settings.settings))
 		if err != nil {

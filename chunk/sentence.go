@@ -34,8 +34,9 @@ type sentence struct {
 
 const sentenceSummary = "Fills chunks with whole sentences of any language; only a sentence longer than the limit is cut."
 
-// sentenceAhead is how many bytes beyond a place decide whether a sentence ends there: aheadRunes, and a word.
-const sentenceAhead = 280
+// sentenceAhead is how many bytes beyond a place, besides slack, decide whether a sentence ends there: aheadRunes, and
+// most of a word.
+const sentenceAhead = 272
 
 // maxAbbreviation bounds one of the abbreviations, in bytes.
 const maxAbbreviation = 32
@@ -175,7 +176,7 @@ func (w *sentenceWalk) most(text string, last bool) (at int, b Boundary, known b
 		if reach < hi-w.start {
 			hi = floorRune(text, w.start+reach)
 		}
-		if !last && hi > len(text)-sentenceAhead {
+		if !last && hi > len(text)-slack-sentenceAhead {
 			return 0, Character, false
 		}
 		for at < hi {

@@ -20,14 +20,14 @@ type sizedWalk struct {
 	measure
 	cut        cutter
 	ideal      cutter // for the search up to soft_chunk_size, if it is another; Character where there is no ideal place
-	ahead      int    // bytes beyond a limit that decide what a place there is, at least slack
+	ahead      int    // bytes beyond a limit that decide what a place there is, besides slack
 	base       int    // the window's place in the document
 	start, end int    // where the next chunk starts, and where the one before it ended
 	skip       bool   // only white space has come since end
 }
 
 func newSizedWalk(z sizing, cut cutter) walk {
-	return &sizedWalk{measure: measure{sizing: z}, cut: cut, ahead: slack}
+	return &sizedWalk{measure: measure{sizing: z}, cut: cut}
 }
 
 func (w *sizedWalk) kept() int { return max(0, w.start-lookBack) }
@@ -58,7 +58,7 @@ func (w *sizedWalk) next(text string, last bool) (Chunk, bool) {
 			return Chunk{}, false
 		}
 		floor, mid, limit := w.reach(w.start, w.ChunkSize)
-		if !last && limit > len(text)-w.ahead {
+		if !last && limit > len(text)-slack-w.ahead {
 			return Chunk{}, false
 		}
 		ink := skipSpace(text, w.end, limit)

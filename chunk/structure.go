@@ -71,7 +71,7 @@ type onwardWalk struct{ walk }
 
 // init sets what all structure walks have.
 func (w *structureWalk) init(z sizing, contextInSize bool, o outline, ahead int) {
-	w.sizedWalk = sizedWalk{measure: measure{sizing: z}, cut: w.cutAtMark, ahead: slack + ahead}
+	w.sizedWalk = sizedWalk{measure: measure{sizing: z}, cut: w.cutAtMark, ahead: ahead}
 	w.outline, w.inSize, w.full, w.soft = o, contextInSize, z.ChunkSize, z.SoftChunkSize
 }
 
@@ -105,7 +105,7 @@ func (w *structureWalk) next(text string, last bool) (Chunk, bool) {
 	c, ok := w.sizedWalk.next(text, last)
 	if !ok {
 		if w.skip { // nothing but white space has come: what holds no chunk is not kept for the outline
-			w.outline.read(text, min(w.start, len(text)-w.ahead)-1)
+			w.outline.read(text, min(w.start, len(text)-slack-w.ahead)-1)
 		}
 		return c, false
 	}
