@@ -58,7 +58,7 @@ const (
 	Clause                    // behind , ; : or their like in other scripts
 	Sentence                  // behind the end of a sentence
 	Line                      // behind a line end
-	Row                       // behind a row of a table or a record
+	Row                       // behind a row of a table, a record or a list item
 	Paragraph                 // behind a blank line
 	Separator                 // at a separator that the settings name
 	Topic                     // where the text turns to something else

@@ -85,8 +85,8 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	{"charcter", "", "unknown_strategy", `strategy: "charcter" is not a strategy (use character)`},
 	{"x", "", "unknown_strategy", `strategy: "x" is not a strategy (use STRATEGIES)`},
 	{
-		"markdown", "", "unknown_strategy",
-		`strategy: "markdown" is not available in this version (use STRATEGIES)`,
+		"sliding_window", "", "unknown_strategy",
+		`strategy: "sliding_window" is not available in this version (use STRATEGIES)`,
 	},
 	{
 		"\xff\x00*../", "", "unknown_strategy",

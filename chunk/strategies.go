@@ -35,6 +35,7 @@ var table = []strategy{
 		return &semantic{sizing: defaultSizing(), SentenceWindow: defaultWindow, Distance: lexicalName}
 	}},
 	{"sentence", nil, sentenceSummary, unitRules, func() config { return &sentence{sizing: defaultSizing()} }},
+	{"markdown", nil, markdownSummary, unitRules, func() config { return &markdown{sizing: defaultSizing()} }},
 	{"hierarchical", []string{"parent_child"}, hierarchicalSummary, hierarchicalRules, func() config {
 		return &hierarchical{sizing: defaultSizing()}
 	}},
@@ -107,7 +108,7 @@ func choose(name string) (string, config, *ParamError) {
 
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
 var planned = []string{
-	"markdown", "code", "table", "hybrid", "sliding_window",
+	"code", "table", "hybrid", "sliding_window",
 	"document_structure",
 }
 
