@@ -19,7 +19,7 @@ type Claim struct {
 	Slots           int           // at most so many operations
 	Bytes           int64         // and at most so many bytes of text together; none is skipped for a smaller, younger one
 	Alone           bool          // nothing is in flight: the oldest one is taken even if it is larger than Bytes
-	SplitterVersion string        // only operations frozen with this version
+	SplitterVersion string        // only operations that no other version has stored a chunk of; from now on of this one
 	Lease           time.Duration // how long the lease holds without a renewal
 }
 
@@ -39,7 +39,8 @@ type Run struct {
 // selectDue names the due operations of a lane, oldest first, and holds them. The index of what is queued gives them in
 // this order.
 const selectDue = selectOperation + `
- WHERE o.status = 'queued' AND o.lane = $1 AND o.run_after <= ` + nowMs + ` AND o.splitter_version = $2
+ WHERE o.status = 'queued' AND o.lane = $1 AND o.run_after <= ` + nowMs + `
+   AND (o.splitter_version = $2 OR o.next_index = 0)
  ORDER BY o.run_after, o.num LIMIT $3` + skipLocked
 
 // Claim takes the oldest due operations of a lane: epoch and attempt go up by one, the lease begins. Nothing due gives
@@ -72,7 +73,7 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 		}
 		more = more || len(runs) == c.Slots
 		for _, r := range runs {
-			if err := t.take(r, c.Worker); err != nil {
+			if err := t.take(r, c.Worker, c.SplitterVersion); err != nil {
 				return fmt.Errorf("take operation: %w", err)
 			}
 		}
@@ -86,20 +87,21 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 
 // take moves a due operation to its run, which has its epoch from then on. Should the row not be as it was seen, neither
 // of the two statements matches it.
-func (t *tx) take(r *Run, worker string) error {
+func (t *tx) take(r *Run, worker, version string) error {
 	was, epoch := r.Operation, r.Operation.Attempt+1
 	op := &r.Operation
 	op.Status, op.Worker, op.Seq, op.Attempt, op.Error = Processing, worker, was.Seq+1, epoch, nil
+	op.SplitterVersion = version
 	ev := event.Event{Seq: op.Seq, Type: event.Started, OperationID: op.ID, Data: op.data()}
 	data, err := json.Marshal(ev.Data)
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
 	err = t.then(`
-UPDATE operations SET status = 'processing', epoch = epoch + 1, crash_count = crash_count + 1, seq = seq + 1, worker = $1,
+UPDATE operations SET status = 'processing', epoch = epoch + 1, crash_count = crash_count + 1, seq = seq + 1, worker = $1, splitter_version = $6,
        lease_until = `+nowMs+` + $2, started_at = CASE WHEN started_at = 0 THEN `+nowMs+` ELSE started_at END
  WHERE num = $3 AND status = 'queued' AND epoch = $4 AND seq = $5 RETURNING started_at, lease_until`,
-		[]any{worker, r.lease, r.num, was.Attempt, was.Seq}, func(scan scan) error {
+		[]any{worker, r.lease, r.num, was.Attempt, was.Seq, version}, func(scan scan) error {
 			var started, until int64
 			err := scan(&started, &until)
 			r.epoch, op.StartedAt, op.ExpiresLease = epoch, instant(started), instant(until)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -542,6 +543,46 @@ func testSameTextIsOneDocument(t *testing.T, on backend) {
 	}
 }
 
+// A newer version takes what no older one has stored a chunk of, as its own; what one has begun is left to it.
+func TestClaimByAnotherVersion(t *testing.T) { onEach(t, testClaimByAnotherVersion) }
+
+func testClaimByAnotherVersion(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	text := strings.Repeat("x", 50)
+	begun, fresh := create(t, s, text), create(t, s, text+"y")
+	r := claim(t, s, store.Small)
+	if r.Operation.ID != begun.ID {
+		t.Fatalf("claimed %s, want the older %s", r.Operation.ID, begun.ID)
+	}
+	if _, err := r.Commit(t.Context(), store.Batch{Chunks: cut(0, text, 10)[:1], BytesDone: 10}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.HandOver(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	take := func(version string) (ids []string) {
+		runs, _, err := s.Claim(t.Context(), store.Claim{Worker: "w", Lane: store.Small, Slots: 9, Bytes: 1 << 40,
+			SplitterVersion: version, Lease: lease})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range runs {
+			op, err := s.Operation(t.Context(), owner, r.Operation.ID)
+			if err != nil || r.Operation.SplitterVersion != version || op.SplitterVersion != version {
+				t.Errorf("claimed as %s, stored as %s, %v, want %s", r.Operation.SplitterVersion, op.SplitterVersion, err, version)
+			}
+			ids = append(ids, r.Operation.ID)
+		}
+		return ids
+	}
+	if got := take("v2"); !slices.Equal(got, []string{fresh.ID}) {
+		t.Errorf("v2 claimed %q, want %q, which nobody has begun", got, fresh.ID)
+	}
+	if got := take(version); !slices.Equal(got, []string{begun.ID}) {
+		t.Errorf("%s claimed %q, want its own %q", version, got, begun.ID)
+	}
+}
+
 func TestClaimOrderAndBounds(t *testing.T) { onEach(t, testClaimOrderAndBounds) }
 
 func testClaimOrderAndBounds(t *testing.T, on backend) {
@@ -551,11 +592,6 @@ func testClaimOrderAndBounds(t *testing.T, on backend) {
 		ids = append(ids, create(t, s, fmt.Sprintf("text number %d", i)).ID)
 	}
 	big := create(t, s, strings.Repeat("x", store.SmallBytes+1))
-	other, _, err := s.Claim(t.Context(), store.Claim{Worker: "w", Lane: store.Small, Slots: 9, Bytes: 1 << 40,
-		SplitterVersion: "v2", Lease: lease})
-	if err != nil || len(other) != 0 {
-		t.Fatalf("another version claimed %d, %v", len(other), err)
-	}
 	runs, _, err := s.Claim(t.Context(), store.Claim{Worker: "w", Lane: store.Small, Slots: 9, Bytes: 30, SplitterVersion: version,
 		Lease: lease})
 	if err != nil || len(runs) != 2 || runs[0].Operation.ID != ids[0] || runs[1].Operation.ID != ids[1] {
