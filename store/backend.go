@@ -13,6 +13,10 @@ type backend interface {
 	// asks for that, so it must set all it leaves behind anew. Whoever gives up before the commit began changed nothing;
 	// after that the outcome is unknown.
 	do(ctx context.Context, fn func(*tx) error) error
+	// doShort is do for a transaction that many callers make at a time, that waits for nobody's lock for long, and that
+	// seldom fails: several of them may become one. order is the same for those that lock the same row: all lock in its
+	// order, so that no two wait for each other.
+	doShort(ctx context.Context, order int64, fn func(*tx) error) error
 	// doPart is do for a part of a long text: it is durable only with the next do that returns after it.
 	doPart(ctx context.Context, fn func(*tx) error) error
 	// doLease is do for taking or renewing a lease. What it did may be lost in a crash of the machine that ends all

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"strings"
 	"time"
 
@@ -36,7 +38,7 @@ func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 	}
 	out := new(Created)
 	opID, docID := newID("op_"), newID("doc_")
-	err := s.db.do(ctx, func(t *tx) error {
+	err := s.db.doShort(ctx, n.order(), func(t *tx) error {
 		*out = Created{}
 		requestHash := n.RequestHash
 		if n.Staged != nil {
@@ -145,6 +147,16 @@ SELECT num, 2, 1, $1, created_at, $2 FROM operations WHERE id = $3`, string(star
 		return fmt.Errorf("insert event: %w", err)
 	}
 	return nil
+}
+
+// order is the same for the same text: whoever creates its document locks it.
+func (n *NewOperation) order() int64 {
+	if n.Staged == nil {
+		return 0
+	}
+	h := fnv.New64a()
+	io.WriteString(h, n.Staged.SHA256) //nolint:errcheck // a hash takes everything
+	return int64(h.Sum64())
 }
 
 // storable gives the text as both databases can hold it: UTF-8 without NUL.

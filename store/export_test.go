@@ -43,6 +43,16 @@ func (s *Store) CountRows(t testing.TB, table string) int {
 	return n
 }
 
+// Transactions counts the transactions that the rows of a Postgres table came in.
+func (s *Store) Transactions(t testing.TB, table string) int {
+	t.Helper()
+	var n int
+	if err := s.read(context.Background(), `SELECT count(DISTINCT xmin::text) FROM `+table).one(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // ViewTexts reads an operation's chunks from the view.
 func (s *Store) ViewTexts(ctx context.Context, id string) ([]string, error) {
 	var texts []string

@@ -42,6 +42,7 @@ var limits = map[string]string{
 // postgres is a bounded pool of connections. Each transaction has one for itself. What costs is the round trip, so
 // BEGIN travels with the first statement and COMMIT with the last ones.
 type postgres struct {
+	*gatherer
 	pool     *pgxpool.Pool
 	texts    sync.Map // a statement with words → as Postgres spells it
 	isClosed atomic.Bool
@@ -72,6 +73,7 @@ func openPostgres(ctx context.Context, url string, connections int) (*postgres, 
 		return nil, err
 	}
 	p := &postgres{pool: pool}
+	p.gatherer = gather(ctx, p)
 	var encoding string
 	err = p.readOne(ctx, `SELECT current_setting('server_encoding')`, nil, []any{&encoding})
 	if err == nil && encoding != "UTF8" {
@@ -107,6 +109,7 @@ func migratePostgres(ctx context.Context, cfg *pgx.ConnConfig) (err error) {
 }
 
 func (p *postgres) close() error {
+	p.gatherer.close()
 	p.isClosed.Store(true)
 	p.pool.Close()
 	return nil
@@ -331,32 +334,41 @@ func (p *postgres) transactOnce(ctx context.Context, fn func(*tx) error, begin [
 // pgSession is one transaction. Statements whose results nobody waits for gather in batch, and go with the next that
 // somebody does wait for, in one round trip.
 type pgSession struct {
-	ctx   context.Context
-	p     *postgres
-	conn  *pgx.Conn
-	begin []string // what opens the transaction; empty once queued
-	batch pgx.Batch
-	rows  []func(scan) error // for each statement of batch, who takes its rows; nil: nobody
-	tag   pgconn.CommandTag  // of the last statement without rows
-	sent  int                // statements of the last batch whose results have come
+	ctx    context.Context
+	p      *postgres
+	conn   *pgx.Conn
+	begin  []string // what opens the transaction; empty once queued
+	batch  pgx.Batch
+	takers []taker      // for each statement of batch
+	sent   int          // statements of the last batch whose results have come
+	yield  func() error // sends what has gathered together with others' statements; nil: alone
 }
 
-func (s *pgSession) queue(text string, args []any, row func(scan) error) {
+// taker takes the result of a statement: its rows, or what it did, or nothing.
+type taker struct {
+	row func(scan) error
+	tag *pgconn.CommandTag
+}
+
+func (s *pgSession) queue(text string, args []any, to taker) {
 	for _, b := range s.begin {
 		s.batch.Queue(b)
-		s.rows = append(s.rows, nil)
+		s.takers = append(s.takers, taker{})
 	}
 	s.begin = nil
 	s.batch.Queue(s.p.spell(text), args...)
-	s.rows = append(s.rows, row)
+	s.takers = append(s.takers, to)
 }
 
 // send sends what has gathered and reads the results.
 func (s *pgSession) send() (err error) {
+	if s.yield != nil {
+		return s.yield()
+	}
 	within, cancel := context.WithTimeout(s.ctx, answerWithin)
 	defer cancel()
-	batch, takers := s.batch, s.rows
-	s.batch, s.rows, s.sent = pgx.Batch{}, nil, 0
+	batch, takers := s.batch, s.takers
+	s.batch, s.takers, s.sent = pgx.Batch{}, nil, 0
 	br := s.conn.SendBatch(within, &batch)
 	defer func() {
 		if e := br.Close(); err == nil {
@@ -364,13 +376,16 @@ func (s *pgSession) send() (err error) {
 		}
 		err = unstorable(err)
 	}()
-	for _, row := range takers {
-		if row == nil {
-			s.tag, err = br.Exec()
+	for _, to := range takers {
+		if to.row == nil {
+			var tag pgconn.CommandTag
+			if tag, err = br.Exec(); to.tag != nil {
+				*to.tag = tag
+			}
 		} else {
 			var rows pgx.Rows
 			if rows, err = br.Query(); err == nil {
-				err = eachPgRow(rows, row)
+				err = eachPgRow(rows, to.row)
 			}
 		}
 		if err != nil {
@@ -382,9 +397,10 @@ func (s *pgSession) send() (err error) {
 }
 
 func (s *pgSession) exec(text string, args ...any) (int64, error) {
-	s.queue(text, args, nil)
+	var tag pgconn.CommandTag
+	s.queue(text, args, taker{tag: &tag})
 	err := s.send()
-	return s.tag.RowsAffected(), err
+	return tag.RowsAffected(), err
 }
 
 func (s *pgSession) one(text string, args []any, dest ...any) error {
@@ -400,17 +416,17 @@ func (s *pgSession) one(text string, args []any, dest ...any) error {
 }
 
 func (s *pgSession) each(text string, args []any, row func(scan) error) error {
-	s.queue(text, args, row)
+	s.queue(text, args, taker{row: row})
 	return s.send()
 }
 
 func (s *pgSession) then(text string, args []any, row func(scan) error) error {
-	s.queue(text, args, row)
+	s.queue(text, args, taker{row: row})
 	return nil
 }
 
 func (s *pgSession) later(text string, args ...any) error {
-	s.queue(text, args, nil)
+	s.queue(text, args, taker{})
 	return nil
 }
 
@@ -442,11 +458,12 @@ func (s *pgSession) commit() error {
 	if len(s.begin) > 0 {
 		return nil // no statement, no transaction
 	}
-	s.queue(`COMMIT`, nil, nil)
+	var tag pgconn.CommandTag
+	s.queue(`COMMIT`, nil, taker{tag: &tag})
 	statements := s.batch.Len()
 	err := s.send()
 	switch {
-	case s.sent == statements && s.tag.String() == "COMMIT":
+	case s.sent == statements && tag.String() == "COMMIT":
 		return nil
 	case s.sent == statements:
 		return errors.New("the server rolled back")

@@ -252,6 +252,68 @@ func direct(t testing.TB, at store.Config, texts ...string) {
 	}
 }
 
+// TestTransactionsTogether lets creations and ends of runs, good and bad ones, come at the same time: they share
+// transactions, and each has its own outcome.
+func TestTransactionsTogether(t *testing.T) {
+	t.Parallel()
+	s := openAt(t, onPostgres(t))
+	make := func(text, key, hash string) (store.Created, error) {
+		st, err := s.Stage(t.Context(), owner, strings.NewReader(text), 1000)
+		if err != nil {
+			return store.Created{}, err
+		}
+		return s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r", Settings: []byte("{}"),
+			SplitterVersion: version, IdempotencyKey: key, RequestHash: hash, Take: &store.Claim{Worker: "w", Lease: lease}})
+	}
+	ended, err := make("ended", "key", "hash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	complete(t, ended.Run, "ended")
+	zombie := s.ForgedRun(t, ended.Operation.ID)
+	together := func(n int, one func(i int)) {
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() { one(i) })
+		}
+		wg.Wait()
+	}
+	const good, bad = 200, 20
+	runs := [good]*store.Run{}
+	together(good, func(i int) {
+		made, err := make(fmt.Sprint("text ", i), "", "")
+		if err != nil {
+			t.Error(err)
+		}
+		runs[i] = made.Run
+	})
+	if n := s.Transactions(t, "documents"); n >= good {
+		t.Errorf("%d documents came in %d transactions", good, n)
+	}
+	together(good+bad, func(i int) {
+		if i >= good {
+			if _, err := zombie.Commit(t.Context(), store.Batch{Last: true}); !errors.Is(err, store.ErrFenced) {
+				t.Errorf("a zombie's commit: %v", err)
+			}
+			if _, err := make("other", "key", "other hash"); !errors.Is(err, store.ErrKeyReused) {
+				t.Errorf("a key used twice: %v", err)
+			}
+			return
+		}
+		text := fmt.Sprint("text ", i)
+		if _, err := runs[i].Commit(t.Context(), store.Batch{Chunks: cut(0, text, 10), BytesDone: int64(len(text)), Last: true}); err != nil {
+			t.Error(err)
+		}
+		if _, err := make("one text", fmt.Sprint(i%7), ""); err != nil {
+			t.Error(err)
+		}
+	})
+	if n := s.CountRows(t, "operations"); n != 1+good+7 {
+		t.Errorf("%d operations, want %d", n, 1+good+7)
+	}
+	sound(t, s, false)
+}
+
 // TestManyProcessesMigrateAtOnce opens an empty database from several sides.
 func TestManyProcessesMigrateAtOnce(t *testing.T) {
 	t.Parallel()

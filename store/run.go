@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -146,7 +147,7 @@ type Batch struct {
 func (r *Run) Commit(ctx context.Context, b Batch) (event.Owned, error) {
 	var out event.Owned
 	var op Operation
-	err := r.s.db.do(ctx, func(t *tx) error {
+	err := r.s.db.doShort(ctx, r.num, func(t *tx) error {
 		op, out = r.Operation, event.Owned{}
 		next := b.First + int64(len(b.Chunks))
 		var seq, at int64
@@ -203,6 +204,8 @@ func (s *Store) Renew(ctx context.Context, runs []*Run) ([]*Run, []*Run, error) 
 	if len(runs) == 0 {
 		return nil, nil, nil
 	}
+	// Groups of commits lock in this order too.
+	runs = slices.SortedFunc(slices.Values(runs), func(a, b *Run) int { return cmp.Compare(a.num, b.num) })
 	const held, asked = 1, 2
 	states := make([]int, len(runs))
 	err := s.db.doLease(ctx, func(t *tx) error {

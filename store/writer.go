@@ -49,15 +49,19 @@ const (
 type job struct {
 	fn    func(*tx) error
 	sync  bool         // its commit must be on the disk
-	state atomic.Int32 // waiting → running, or waiting → abandoned
+	state atomic.Int32 // waiting → running → alone, or waiting → abandoned
 	err   error        // read after done
 	done  chan struct{}
+
+	ctx   context.Context // on Postgres: the caller's, for when it runs alone
+	order int64           // on Postgres: where it stands in a group
 }
 
 const (
 	jobWaiting = iota
 	jobRunning
 	jobAbandoned
+	jobAlone // it heeds its ctx itself
 )
 
 func startWriter(ctx context.Context, pool *sql.DB) (*writer, error) {
@@ -95,6 +99,11 @@ func (w *writer) do(ctx context.Context, fn func(*tx) error) error {
 	return w.send(ctx, w.jobs, &job{fn: fn, sync: true})
 }
 
+// doShort is do: all share commits here.
+func (w *writer) doShort(ctx context.Context, _ int64, fn func(*tx) error) error {
+	return w.do(ctx, fn)
+}
+
 // doLease joins a group as do does, and asks for no sync of its own: SQLite's workers run on its machine, so whatever
 // loses the commit ends them too.
 func (w *writer) doLease(ctx context.Context, fn func(*tx) error) error {
@@ -108,8 +117,13 @@ func (w *writer) doPart(ctx context.Context, fn func(*tx) error) error {
 }
 
 func (w *writer) send(ctx context.Context, to chan *job, j *job) error {
+	return j.send(ctx, to, w.closed)
+}
+
+// send hands the job over and waits until it has ended. After closed is closed nothing is handed over any more.
+func (j *job) send(ctx context.Context, to chan *job, closed <-chan struct{}) error {
 	select {
-	case <-w.closed:
+	case <-closed:
 		return ErrClosed
 	default:
 	}
@@ -118,7 +132,7 @@ func (w *writer) send(ctx context.Context, to chan *job, j *job) error {
 	case to <- j:
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-w.closed:
+	case <-closed:
 		return ErrClosed
 	}
 	select {
@@ -127,6 +141,10 @@ func (w *writer) send(ctx context.Context, to chan *job, j *job) error {
 	case <-ctx.Done():
 		if j.state.CompareAndSwap(jobWaiting, jobAbandoned) {
 			return ctx.Err()
+		}
+		if j.state.Load() == jobAlone {
+			<-j.done
+			return j.err
 		}
 		select {
 		case <-j.done: // it had ended already
