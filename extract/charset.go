@@ -56,7 +56,9 @@ const (
 type charset struct {
 	name  string
 	ascii bool // in state 0 a byte below 0x80 is itself
-	next  func(state *uint8, src []byte, last bool) (r rune, n int)
+	// single has the character of each byte, where each byte is one; next does the same.
+	single *[256]rune
+	next   func(state *uint8, src []byte, last bool) (r rune, n int)
 }
 
 // findCharset wants a name that Charset gave. The table of an encoding is made when it is first used, by asking
@@ -65,30 +67,30 @@ type charset struct {
 func findCharset(name string) *charset {
 	switch name {
 	case "utf-8":
-		return &charset{name, true, nextUTF8}
+		return &charset{name: name, ascii: true, next: nextUTF8}
 	case "utf-16le":
-		return &charset{name, false, nextUTF16(0, 1)}
+		return &charset{name: name, ascii: false, next: nextUTF16(0, 1)}
 	case "utf-16be":
-		return &charset{name, false, nextUTF16(1, 0)}
+		return &charset{name: name, ascii: false, next: nextUTF16(1, 0)}
 	case "utf-32le":
-		return &charset{name, false, nextUTF32(0, 1, 2, 3)}
+		return &charset{name: name, ascii: false, next: nextUTF32(0, 1, 2, 3)}
 	case "utf-32be":
-		return &charset{name, false, nextUTF32(3, 2, 1, 0)}
+		return &charset{name: name, ascii: false, next: nextUTF32(3, 2, 1, 0)}
 	case "iso-2022-jp":
-		return &charset{name, true, nextISO2022JP}
+		return &charset{name: name, ascii: true, next: nextISO2022JP}
 	case "euc-jp":
-		return &charset{name, true, eucJP().next}
+		return &charset{name: name, ascii: true, next: eucJP().next}
 	case "shift_jis":
-		return &charset{name, true, shiftJIS().next}
+		return &charset{name: name, ascii: true, next: shiftJIS().next}
 	case "euc-kr":
-		return &charset{name, true, eucKR().next}
+		return &charset{name: name, ascii: true, next: eucKR().next}
 	case "big5":
-		return &charset{name, true, big5().next}
+		return &charset{name: name, ascii: true, next: big5().next}
 	case "gb18030":
-		return &charset{name, true, gb18030().next}
+		return &charset{name: name, ascii: true, next: gb18030().next}
 	}
 	t := singles(name)
-	return &charset{name, true, func(_ *uint8, src []byte, _ bool) (rune, int) { return t[src[0]], 1 }}
+	return &charset{name, true, t, func(_ *uint8, src []byte, _ bool) (rune, int) { return t[src[0]], 1 }}
 }
 
 var (

@@ -67,7 +67,7 @@ type decoding struct {
 func (d *decoding) decode(dst, src []byte, last bool) (text []byte, used int, err error) {
 	at := 0
 	for at < len(src) {
-		if d.charset.ascii && d.state == 0 && d.quiet == 0 {
+		if d.charset.ascii && d.state == 0 && d.quiet == 0 && src[at] < utf8.RuneSelf {
 			if n := plain(src[at:]); n > 0 {
 				dst = append(dst, src[at:at+n]...)
 				if d.offsets != nil {
@@ -78,9 +78,23 @@ func (d *decoding) decode(dst, src []byte, last bool) (text []byte, used int, er
 				continue
 			}
 		}
-		r, n := d.charset.next(&d.state, src[at:], last)
+		var r rune
+		n := 1
+		if d.charset.single != nil {
+			r = d.charset.single[src[at]]
+		} else {
+			r, n = d.charset.next(&d.state, src[at:], last)
+		}
 		if n == 0 {
 			break
+		}
+		if r > 0 {
+			before := len(dst)
+			dst = utf8.AppendRune(dst, r)
+			d.mark(len(dst)-before, n)
+			at += n
+			d.read += n
+			continue
 		}
 		switch {
 		case r == bad:
@@ -111,10 +125,6 @@ func (d *decoding) decode(dst, src []byte, last bool) (text []byte, used int, er
 			_, half := utf8.DecodeRuneInString(s)
 			d.mark(half, n)
 			d.mark(len(s)-half, 0)
-		default:
-			before := len(dst)
-			dst = utf8.AppendRune(dst, r)
-			d.mark(len(dst)-before, n)
 		}
 		at += n
 		d.read += n

@@ -33,7 +33,7 @@ type Document struct {
 
 // Text decodes a source that lies in memory and says what it is. name is the file's name, and charset its encoding's
 // name as an HTTP header or a flag declares it; either may be empty. A source that is not text is refused with a
-// *BinaryError, a charset that is not known with an *UnknownEncodingError, and bytes that policy does not let pass, or
+// *BinaryError (with a charset, only one that starts as a known binary format does), a charset that is not known with an *UnknownEncodingError, and bytes that policy does not let pass, or
 // a NUL, with an *Error. The encoding is found as Detect says. data is not changed and not kept.
 func Text(name, charset string, data []byte, policy Policy) (*Document, error) {
 	if f := magic(data); f.Kind == Binary {
@@ -44,7 +44,7 @@ func Text(name, charset string, data []byte, policy Policy) (*Document, error) {
 		return nil, err
 	}
 	e.FirstFault = -1
-	if e.By == ByGuess && !wide(e.Name) && controls(data) {
+	if charset == "" && notText(e, data) {
 		return nil, &BinaryError{name, "binary data"}
 	}
 	doc := &Document{Encoding: e}
@@ -158,8 +158,12 @@ func isISO2022JP(data []byte) bool {
 
 func identical(text string, data []byte) bool { return text == string(data) }
 
-// controls reports whether data has two control characters that no text has, and one among twenty bytes.
-func controls(data []byte) bool {
+// notText reports whether data, for which nobody said that it is text, has control characters as no text has: two at
+// least, and one among twenty bytes. Where it is valid UTF-8 all the same, one of them must be NUL.
+func notText(e Encoding, data []byte) bool {
+	if e.By != ByGuess && e.By != ByValid || wide(e.Name) || e.By == ByValid && bytes.IndexByte(data, 0) < 0 {
+		return false
+	}
 	n := 0
 	for _, b := range data {
 		if control(rune(b)) {

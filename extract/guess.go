@@ -242,9 +242,9 @@ func nearlyUTF8(data []byte) (ok bool, sure float64) {
 }
 
 // sampleBytes is how much of a source a guess looks at.
-const sampleBytes = 4 << 10
+const sampleBytes = 2 << 10
 
-// telling gives the lines of data that are not ASCII, up to 4 KiB, as only these differ between the candidates; none of
+// telling gives the lines of data that are not ASCII, up to 2 KiB, as only these differ between the candidates; none of
 // them has a line end inside a character. whole says that this is all of data.
 func telling(data []byte) (sample []byte, whole bool) {
 	if len(data) <= sampleBytes {

@@ -128,6 +128,13 @@ type mapper struct {
 
 // add takes n characters of text bytes each, from source bytes each (at most 15).
 func (m *mapper) add(n, text, source int) {
+	if n == 1 && 0 < m.n && m.n < blockRunes-1 { // nearly every call
+		m.perText[m.n], m.perSource[m.n] = uint8(text), uint8(source)
+		m.n++
+		m.text += text
+		m.source += source
+		return
+	}
 	for n > 0 {
 		if m.n == 0 {
 			m.startText, m.startSource = m.text, m.source

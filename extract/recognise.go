@@ -69,7 +69,7 @@ func Recognise(name string, head []byte) Format {
 	// head may end inside a character.
 	cut := head[:wholeRunes(head)]
 	if e, err := Detect("", cut); err == nil && !(e.Name == "utf-8" && identity(cut)) {
-		if e.By == ByGuess && !wide(e.Name) && controls(head) {
+		if notText(e, head) {
 			return Format{Kind: Binary, Detail: "binary data"}
 		}
 		d := &decoding{charset: findCharset(e.Name), policy: Replace}
@@ -109,7 +109,7 @@ var magics = []struct {
 	{0, "ID3", true, "audio (MP3)"}, {0, "OggS\x00", false, "audio or video (Ogg)"}, {0, "fLaC\x00", false, "audio (FLAC)"},
 	{8, "WAVEfmt", false, "audio (WAV)"}, {8, "AVI LIST", false, "video (AVI)"}, {4, "ftyp", true, "video (MP4)"},
 	{0, "\x1aE\xdf\xa3", false, "video (Matroska)"},
-	{0, "\x00\x01\x00\x00\x00", false, "font"}, {0, "OTTO\x00", false, "font"}, {0, "wOFF", true, "font"}, {0, "wOF2", true, "font"},
+	{0, "OTTO\x00", false, "font"}, {0, "wOFF", true, "font"}, {0, "wOF2", true, "font"},
 }
 
 func magic(head []byte) Format {
@@ -195,6 +195,7 @@ func byContent(text string) Format {
 				}
 			}
 		}
+		return Format{Kind: PlainText} // a program in another language
 	}
 	text = strings.TrimLeft(text, " \t\r\n")
 	switch {
@@ -273,7 +274,7 @@ func isJSONL(text string) bool {
 
 // Each of these is a sign of Markdown; two different ones make a text Markdown.
 var markdownSigns = []*regexp.Regexp{
-	regexp.MustCompile(`(?m)^#{1,6} \S`),
+	regexp.MustCompile(`(?m)^#{1,6} \S.*\n(\n|\z)`), // a comment goes on in the next line
 	regexp.MustCompile(`(?m)^[^\s|#].*\n(=|-){3,}\s*$`),
 	regexp.MustCompile(`!?\[[^\]\n]+\]\([^)\s]+\)`),
 	regexp.MustCompile("(?m)^ {0,3}(```|~~~)"),

@@ -41,6 +41,9 @@ var recognised = []struct {
 	{"", "SQLite format 3\x00", binary("SQLite database")}, {"", "RIFF\x24\x00\x00\x00WAVEfmt ", binary("audio (WAV)")},
 	{"", strings.Repeat("x", 257) + "ustar\x0000", binary("tar archive")},
 	{"letter.txt", "MZ was the designer's initials.\n", is(extract.PlainText)}, // no NUL: a text
+	{"", "#!/usr/bin/perl\n# a\n\n- **b**\n- `c`\n", is(extract.PlainText)},
+	{"app.conf", "# Where to look.\n# See `man 5 conf`.\npath /a\n", is(extract.PlainText)},
+	{"", "a\r\r\n\x00\x00\x00\x00abc\x00\x01\x02defg", binary("binary data")},
 	{"blob", "\x81\x02\x03\x00\x05\xff\xfe\x00\x10\x90\x07", binary("binary data")},
 	// The content decides without a name that says something.
 	{"", "", is(extract.PlainText)}, {"LICENSE", "Permission is hereby granted, free of charge, to any person.\n", is(extract.PlainText)},
