@@ -103,7 +103,7 @@ func windows(t testing.TB, charset, text string, size int) (all [][]byte) {
 var guessSizes = []struct {
 	size  int
 	floor float64
-}{{50, 0.93}, {100, 0.95}, {1000, 0.98}}
+}{{50, 0.96}, {100, 0.975}, {1000, 0.98}}
 
 // TestGuessAccuracy counts the pieces of the sentences that become the right text without a declaration. With -v it prints
 // the table of docs/formats.md.
