@@ -79,8 +79,9 @@ type markdownWalk struct {
 	skip       bool // only white space has come since end
 	splits     int  // up to which level headings start chunks
 
-	full    sizing // what was asked for; that of measure is what the context leaves of it
-	context bool   // whether it does
+	full     sizing // what was asked for; that of measure is what the context leaves of it
+	context  bool   // whether it does
+	headless bool   // headers of tables are no context
 
 	// Of the blocks of scan, the first seen start at or before start. open are those of them that start is inside of, by
 	// their depth; path are the headings above, without title, which is there if start is in it.
@@ -287,7 +288,7 @@ func outer(open []passage, depth uint8) []passage {
 func (w *markdownWalk) around() *Context {
 	c := w.path
 	if n := len(w.open); n > 0 {
-		if b := &w.open[n-1]; (b.shape == fence || b.shape == pipeTable) && b.to <= w.start && b.to < b.from+2*lookLine {
+		if b := &w.open[n-1]; (b.shape == fence || b.shape == pipeTable && !w.headless) && b.to <= w.start && b.to < b.from+2*lookLine {
 			if w.opener != w.base+b.at {
 				kind := TableHeader
 				if b.shape == fence {

@@ -45,3 +45,18 @@ func TestMarkdownAllocations(t *testing.T) {
 		t.Errorf("got %v allocations for %d chunks, want at most %v", got, chunks, most)
 	}
 }
+
+// Not parallel: it measures time.
+func TestTableLinear(t *testing.T) {
+	var units []string
+	for _, text := range tableTexts {
+		units = append(units, text.text)
+	}
+	for _, limits := range []chunktest.Limits{
+		{Unit: "chars", Size: 1000, Overlap: 300}, {Unit: "bytes", Size: 1 << 20}, {Unit: "words", Size: 50},
+	} {
+		for _, more := range []string{"", `,"delimiter":"tab"`} {
+			chunktest.Linear(t, parseMore(t, "table", limits, more), units...)
+		}
+	}
+}

@@ -36,6 +36,7 @@ var table = []strategy{
 	}},
 	{"sentence", nil, sentenceSummary, unitRules, func() config { return &sentence{sizing: defaultSizing()} }},
 	{"markdown", nil, markdownSummary, unitRules, func() config { return &markdown{sizing: defaultSizing()} }},
+	{"table", nil, tableSummary, unitRules, func() config { return &tabular{sizing: defaultSizing()} }},
 	{"hierarchical", []string{"parent_child"}, hierarchicalSummary, hierarchicalRules, func() config {
 		return &hierarchical{sizing: defaultSizing()}
 	}},
@@ -108,7 +109,7 @@ func choose(name string) (string, config, *ParamError) {
 
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
 var planned = []string{
-	"code", "table", "hybrid", "sliding_window",
+	"code", "hybrid", "sliding_window",
 	"document_structure",
 }
 
