@@ -74,7 +74,6 @@ type htmlOutline struct {
 	tag   htmlTag
 	close bool
 	raw   uint64 // the name of the element whose text is being read
-	lines bool   // its line ends count
 
 	gap    bool
 	opened bool  // something has opened in the gap
@@ -863,7 +862,8 @@ func (o *htmlOutline) lastSpace(text string, lo, hi, j int, lines, anyLevel bool
 			i--
 			continue
 		}
-		found, p, next := Character, i, i-1
+		var next int
+		found, p := Character, i
 		if c < utf8.RuneSelf {
 			next = spaceStart(text, max(lo, 0), i)
 			if lines {
