@@ -48,10 +48,18 @@ const (
 
 func defaultSeparators() []string { return []string{"\n\n", "\n", " ", ""} }
 
-// compat is the part of the settings of recursive that is for cutting as another library does.
+// The values of keep_separator that are words.
+const (
+	keepAtEnd   = "end"
+	keepAtStart = "start"
+)
+
+// compat is the part of the settings of recursive that is for cutting at separators, of the user's choice (see separated)
+// or as another library does.
 type compat struct {
-	Compat     string   `json:"compat,omitempty"`
-	Separators []string `json:"separators,omitempty"` // with compat only, and then not empty
+	Compat        string   `json:"compat,omitempty"`
+	Separators    []string `json:"separators,omitempty"`     // with compat never empty
+	KeepSeparator string   `json:"keep_separator,omitempty"` // keepAtStart or empty, which is keepAtEnd; empty with compat
 
 	keep, keepGiven bool
 }
@@ -65,27 +73,28 @@ func (c *compat) fields() []field {
 		},
 		{
 			"separators", `{"type":"array","items":{"type":"string","maxLength":100},"minItems":1,"maxItems":100,` +
-				`"description":"With compat: what to split at, in order; an empty string, last, splits between any two characters. ` +
-				`Where none are given: blank line, line end, space, any character."}`,
+				`"description":"What to cut at, the best first, in place of recursive's own levels; white space and any character ` +
+				`come behind them. With compat an empty string, last, splits between any two characters, and where none are ` +
+				`given they are blank line, line end, space, any character."}`,
 			func(v value) *ParamError { return v.texts(&c.Separators) },
 		},
 		{
-			"keep_separator", `{"type":"boolean","const":true,` +
-				`"description":"With compat: separators stay at the start of the piece behind them. Nothing else gives slices of the text."}`,
+			"keep_separator", `{"type":["string","boolean"],"anyOf":[{"enum":["end","start"]},{"const":true}],` +
+				`"description":"Where separators stay: at the end of the chunk they close (the default), or at the start of the next. ` +
+				`With compat they stay at the start, which is true."}`,
 			c.setKeep,
 		},
 	}
 }
 
 func (c *compat) setKeep(v value) *ParamError {
-	if s, ok := v.token.(string); ok {
-		e := &ParamError{Param: v.name, Code: CodeInvalidValue, Problem: quote(s) + " is not supported", Suggestion: "use true"}
-		if s == "start" {
-			e.Suggestion = "use true, which means the same"
-		}
-		return e
-	}
 	c.keepGiven = true
+	if _, ok := v.token.(string); ok {
+		return v.oneOf(&c.KeepSeparator, keepAtEnd, keepAtStart)
+	}
+	if _, ok := v.token.(bool); !ok {
+		return v.wrong(`"end", "start" or true`)
+	}
 	return v.boolean(&c.keep)
 }
 
@@ -95,16 +104,16 @@ func (c *compat) check(z *sizing) *ParamError {
 		return &ParamError{Param: param, Problem: problem, Suggestion: suggestion, Code: CodeInvalidValue}
 	}
 	if c.Compat == "" {
-		const fix = `leave it out, or add "compat":"langchain"`
-		switch {
-		case c.Separators != nil:
-			return wrong("separators", "means nothing without compat: recursive has its own levels", fix)
-		case c.keepGiven:
-			return wrong("keep_separator", "means nothing without compat: separators always stay at the end of a chunk", fix)
-		}
-		return nil
+		return c.checkSeparated(wrong)
 	}
-	if c.keepGiven && !c.keep {
+	switch {
+	case c.KeepSeparator != "":
+		e := wrong("keep_separator", quote(c.KeepSeparator)+" is not supported with compat", "use true")
+		if c.KeepSeparator == keepAtStart {
+			e.Suggestion = "use true, which means the same"
+		}
+		return e
+	case c.keepGiven && !c.keep:
 		return wrong("keep_separator", "false joins pieces by one separator where the text may have several, "+
 			"so chunks would not be slices of the text", "leave it out, or use true")
 	}
@@ -123,13 +132,47 @@ func (c *compat) check(z *sizing) *ParamError {
 	if n := len(c.Separators); n == 0 || n > maxSeparators {
 		return wrong("separators", fmt.Sprintf("has %d values: it takes 1 to %d", n, maxSeparators), "leave it out for the default")
 	}
+	if perr := c.checkLengths(wrong); perr != nil {
+		return perr
+	}
 	for i, s := range c.Separators {
+		if s == "" && i < len(c.Separators)-1 {
+			return wrong("separators", `what follows "" is never used, as "" is found everywhere`, `move "" to the end`)
+		}
+	}
+	return nil
+}
+
+// checkSeparated is check without compat.
+func (c *compat) checkSeparated(wrong func(param, problem, suggestion string) *ParamError) *ParamError {
+	switch {
+	case c.keepGiven && c.KeepSeparator == "" && c.keep:
+		return wrong("keep_separator", "true means nothing without compat", `use "start", which it means elsewhere, or "end"`)
+	case c.keepGiven && c.KeepSeparator == "":
+		return wrong("keep_separator", "false would drop text, and chunks are slices of it with nothing lost",
+			`use "end" or "start", or leave it out`)
+	case c.keepGiven && c.Separators == nil:
+		return wrong("keep_separator", "means nothing without separators: recursive's own stay at the end of a chunk",
+			`leave it out, or give "separators"`)
+	case c.Separators != nil && len(c.Separators) == 0:
+		return wrong("separators", fmt.Sprintf("has 0 values: it takes 1 to %d", maxSeparators), "leave it out for the default")
+	}
+	if c.KeepSeparator == keepAtEnd {
+		c.KeepSeparator = ""
+	}
+	for _, s := range c.Separators {
+		if s == "" {
+			return wrong("separators", `"" is not a separator: any character is what comes last by itself`, `leave "" out`)
+		}
+	}
+	return c.checkLengths(wrong)
+}
+
+func (c *compat) checkLengths(wrong func(param, problem, suggestion string) *ParamError) *ParamError {
+	for _, s := range c.Separators {
 		if len(s) > maxSeparatorBytes {
 			return wrong("separators", fmt.Sprintf("%s is %d bytes long, above %d", quote(s), len(s), maxSeparatorBytes),
 				"use a shorter one")
-		}
-		if s == "" && i < len(c.Separators)-1 {
-			return wrong("separators", `what follows "" is never used, as "" is found everywhere`, `move "" to the end`)
 		}
 	}
 	return nil

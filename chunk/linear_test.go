@@ -34,8 +34,15 @@ func TestLinear(t *testing.T) {
 			t.Fatal(string(plan.Settings))
 		}
 	}
+	for _, sep := range separatorSettings {
+		chunktest.Linear(t, separatorSplitter(t, chunktest.Limits{Unit: "chars", Size: 1000}, sep.levels, sep.start))
+	}
 	for _, info := range chunk.Strategies() {
 		if slices.Contains(strategies, info.Name) {
+			continue
+		}
+		if info.Name == "sliding_window" { // it has other settings
+			chunktest.Linear(t, sliding(t, chunktest.Limits{Unit: "chars", Size: 1000, Overlap: 200}))
 			continue
 		}
 		if chunktest.Linear(t, parse(t, info.Name, chunktest.Limits{Unit: "chars", Size: 1000})); t.Failed() {

@@ -116,13 +116,34 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 
 	{"", `{"compat":"chonkie"}`, "invalid_value", `compat: "chonkie" is not one of its values (use langchain)`},
 	{
-		"", `{"separators":[""]}`, "invalid_value",
-		`separators: means nothing without compat: recursive has its own levels (leave it out, or add "compat":"langchain")`,
+		"", `{"separators":["\n",""]}`, "invalid_value",
+		`separators: "" is not a separator: any character is what comes last by itself (leave "" out)`,
 	},
 	{
-		"", `{"keep_separator":true}`, "invalid_value",
-		`keep_separator: means nothing without compat: separators always stay at the end of a chunk ` +
-			`(leave it out, or add "compat":"langchain")`,
+		"", `{"separators":[]}`, "invalid_value",
+		`separators: has 0 values: it takes 1 to 100 (leave it out for the default)`,
+	},
+	{
+		"", `{"separators":["` + strings.Repeat("a", 101) + `"]}`, "invalid_value",
+		`separators: "` + strings.Repeat("a", 64) + `…" is 101 bytes long, above 100 (use a shorter one)`,
+	},
+	{
+		"", `{"separators":["a"],"keep_separator":true}`, "invalid_value",
+		`keep_separator: true means nothing without compat (use "start", which it means elsewhere, or "end")`,
+	},
+	{
+		"", `{"separators":["a"],"keep_separator":false}`, "invalid_value",
+		`keep_separator: false would drop text, and chunks are slices of it with nothing lost ` +
+			`(use "end" or "start", or leave it out)`,
+	},
+	{
+		"", `{"separators":["a"],"keep_separator":1}`, "invalid_value",
+		`keep_separator: must be "end", "start" or true, not 1`,
+	},
+	{
+		"", `{"keep_separator":"start"}`, "invalid_value",
+		`keep_separator: means nothing without separators: recursive's own stay at the end of a chunk ` +
+			`(leave it out, or give "separators")`,
 	},
 	{
 		"", `{"compat":"langchain","keep_separator":false}`, "invalid_value",
@@ -131,11 +152,11 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"compat":"langchain","keep_separator":"end"}`, "invalid_value",
-		`keep_separator: "end" is not supported (use true)`,
+		`keep_separator: "end" is not supported with compat (use true)`,
 	},
 	{
 		"", `{"compat":"langchain","keep_separator":"start"}`, "invalid_value",
-		`keep_separator: "start" is not supported (use true, which means the same)`,
+		`keep_separator: "start" is not supported with compat (use true, which means the same)`,
 	},
 	{
 		"", `{"compat":"langchain","min_chunk_size":5}`, "invalid_value",

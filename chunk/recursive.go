@@ -29,7 +29,8 @@ import (
 // longest token. There the halves are told to a whole piece (a word, about), and a boundary that would make more tokens
 // than the limit, which less text can do, does not count.
 //
-// With the setting compat it cuts as another library does instead: see langchain.
+// With the setting separators they are the levels instead: see separated. With the setting compat it cuts as another
+// library does: see langchain.
 type recursive struct {
 	sizing
 	compat
@@ -50,7 +51,12 @@ func (r *recursive) check(p Parser) *ParamError {
 // Split cuts text as the type says.
 func (r *recursive) Split(text string) iter.Seq[Chunk] { return splitWalk(r, text) }
 
-func (r *recursive) walk() walk { return newSizedWalk(r.sizing, cutAtBest) }
+func (r *recursive) walk() walk {
+	if r.Separators != nil {
+		return separated{r.Separators, r.KeepSeparator == keepAtStart}.walk(r.sizing)
+	}
+	return newSizedWalk(r.sizing, cutAtBest)
+}
 
 func cutAtBest(text string, lo, mid, hi int) (int, Boundary) {
 	from := max(lo, mid)

@@ -34,6 +34,7 @@ var table = []strategy{
 	{"semantic", nil, semanticSummary, unitRules, func() config {
 		return &semantic{sizing: defaultSizing(), SentenceWindow: defaultWindow, Distance: lexicalName}
 	}},
+	{"sliding_window", nil, slidingWindowSummary, slidingRules, func() config { return newSlidingWindow() }},
 	{"sentence", nil, sentenceSummary, unitRules, func() config { return &sentence{sizing: defaultSizing()} }},
 	{"markdown", nil, markdownSummary, unitRules, func() config { return &markdown{sizing: defaultSizing()} }},
 	{"table", nil, tableSummary, unitRules, func() config { return &tabular{sizing: defaultSizing()} }},
@@ -109,7 +110,7 @@ func choose(name string) (string, config, *ParamError) {
 
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
 var planned = []string{
-	"code", "hybrid", "sliding_window",
+	"code", "hybrid",
 	"document_structure",
 }
 
