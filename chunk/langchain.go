@@ -132,7 +132,7 @@ func (c *compat) check(z *sizing) *ParamError {
 	if n := len(c.Separators); n == 0 || n > maxSeparators {
 		return wrong("separators", fmt.Sprintf("has %d values: it takes 1 to %d", n, maxSeparators), "leave it out for the default")
 	}
-	if perr := c.checkLengths(wrong); perr != nil {
+	if perr := c.checkEach(wrong); perr != nil {
 		return perr
 	}
 	for i, s := range c.Separators {
@@ -165,14 +165,17 @@ func (c *compat) checkSeparated(wrong func(param, problem, suggestion string) *P
 			return wrong("separators", `"" is not a separator: any character is what comes last by itself`, `leave "" out`)
 		}
 	}
-	return c.checkLengths(wrong)
+	return c.checkEach(wrong)
 }
 
-func (c *compat) checkLengths(wrong func(param, problem, suggestion string) *ParamError) *ParamError {
+func (c *compat) checkEach(wrong func(param, problem, suggestion string) *ParamError) *ParamError {
 	for _, s := range c.Separators {
 		if len(s) > maxSeparatorBytes {
 			return wrong("separators", fmt.Sprintf("%s is %d bytes long, above %d", quote(s), len(s), maxSeparatorBytes),
 				"use a shorter one")
+		}
+		if strings.Contains(s, "\x00") {
+			return wrong("separators", quote(s)+" holds a NUL, which no text does", "leave it out")
 		}
 	}
 	return nil

@@ -128,6 +128,10 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 		`separators: "` + strings.Repeat("a", 64) + `…" is 101 bytes long, above 100 (use a shorter one)`,
 	},
 	{
+		"", `{"separators":["a\u0000"]}`, "invalid_value",
+		`separators: "a\x00" holds a NUL, which no text does (leave it out)`,
+	},
+	{
 		"", `{"separators":["a"],"keep_separator":true}`, "invalid_value",
 		`keep_separator: true means nothing without compat (use "start", which it means elsewhere, or "end")`,
 	},
@@ -429,8 +433,12 @@ func TestSchemas(t *testing.T) {
 			}
 			for value, ok := range map[int]bool{p.Minimum: true, p.Minimum - 1: false, p.Maximum: true, p.Maximum + 1: false} {
 				settings := fmt.Appendf(nil, "{%q:%d}", name, value)
-				if name != "chunk_size" {
-					settings = fmt.Appendf(nil, `{"chunk_size":%d,%q:%d}`, 1<<30, name, value)
+				size := "chunk_size"
+				if _, ok := schema.Properties[size]; !ok {
+					size = "window"
+				}
+				if name != size {
+					settings = fmt.Appendf(nil, `{%q:%d,%q:%d}`, size, 1<<30, name, value)
 				}
 				if _, err := chunk.Parse(info.Name, settings); (err == nil) != ok {
 					t.Errorf("%s %s: got %v, want it taken: %t", info.Name, settings, err, ok)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"unicode/utf8"
 )
 
 // slidingWindow lays windows over the text whatever it says: each chunk starts stride units behind the start of the one
@@ -192,7 +193,7 @@ func (w *slidingWalk) step(from int) int {
 	case unitBytes:
 		return from + w.stride
 	case unitChars:
-		return after(w.text, from, w.stride, len(w.text))
+		return after(w.text, from, w.stride, min(len(w.text), from+utf8.UTFMax*w.stride)) // the bound of reach
 	case unitWords:
 		return afterWords(w.text, from, w.stride)
 	}
