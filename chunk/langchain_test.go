@@ -192,7 +192,7 @@ func FuzzLangchain(f *testing.F) {
 		limits.Overlap = int(overlap) % limits.Size
 		var separators []string
 		for _, s := range []string{one, two} {
-			if s != "" && len(s) <= 100 && utf8.ValidString(s) {
+			if s != "" && len(s) <= 100 && utf8.ValidString(s) && !strings.Contains(s, "\x00") {
 				separators = append(separators, s)
 			}
 		}
