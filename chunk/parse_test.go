@@ -85,8 +85,8 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	{"charcter", "", "unknown_strategy", `strategy: "charcter" is not a strategy (use character)`},
 	{"x", "", "unknown_strategy", `strategy: "x" is not a strategy (use STRATEGIES)`},
 	{
-		"sliding_window", "", "unknown_strategy",
-		`strategy: "sliding_window" is not available in this version (use STRATEGIES)`,
+		"document_structure", "", "unknown_strategy",
+		`strategy: "document_structure" is not available in this version (use STRATEGIES)`,
 	},
 	{
 		"\xff\x00*../", "", "unknown_strategy",
@@ -382,7 +382,7 @@ func TestSchemas(t *testing.T) {
 				Description      string
 				Minimum, Maximum int
 				Default          any
-				Enum             []string
+				Enum             []json.RawMessage
 			}
 		}
 		if err := json.Unmarshal(info.Schema, &schema); err != nil {
@@ -424,7 +424,7 @@ func TestSchemas(t *testing.T) {
 				}
 			}
 			for _, v := range p.Enum {
-				if _, err := parser.Parse(info.Name, fmt.Appendf(nil, "{%q:%q}", name, v)); err != nil {
+				if _, err := parser.Parse(info.Name, fmt.Appendf(nil, "{%q:%s}", name, v)); err != nil {
 					t.Errorf("%s: %v", info.Name, err)
 				}
 			}
