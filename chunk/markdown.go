@@ -74,10 +74,13 @@ func (z *markdown) walk() walk {
 type markdownWalk struct {
 	measure
 	scan       markdownScan
-	base       int  // the window's place in the document
-	start, end int  // where the next chunk starts, and where the one before it ended
-	skip       bool // only white space has come since end
-	splits     int  // up to which level headings start chunks
+	base       int    // the window's place in the document
+	start, end int    // where the next chunk starts, and where the one before it ended
+	skip       bool   // only white space has come since end
+	splits     int    // up to which level headings start chunks
+	regions    bool   // whether what is of another kind starts one
+	prose      cutter // cuts text, if not as recursive does; HTML is then cut as HTML
+	ahead      int    // how far prose looks beyond a limit
 
 	full     sizing // what was asked for; that of measure is what the context leaves of it
 	context  bool   // whether it does
@@ -145,17 +148,17 @@ func (w *markdownWalk) next(text string, last bool) (Chunk, bool) {
 		if !last && w.Unit == unitTokens && len(text)-w.start < 2*tokenBytes*w.ChunkSize {
 			return Chunk{}, false
 		}
-		if w.splits > 0 {
-			at, ok := w.nextSplit(w.start+w.full.bytes(), last)
+		if w.splits > 0 || w.regions {
+			e, ok := w.nextSplit(w.start+w.full.bytes(), last)
 			if !ok {
 				return Chunk{}, false
 			}
-			if at > 0 {
-				return w.yield(ending{at: at, next: at, kind: Section, why: AtStructure}, around), true
+			if e.at > 0 {
+				return w.yield(e, around), true
 			}
 		}
 		_, mid, limit := w.reach(w.start, w.ChunkSize)
-		if !last && limit > len(text)-slack {
+		if !last && limit > len(text)-slack-w.ahead {
 			return Chunk{}, false
 		}
 		ink := skipSpace(text, w.end, limit)
@@ -171,8 +174,8 @@ func (w *markdownWalk) next(text string, last bool) (Chunk, bool) {
 		}
 		if limit == len(text) {
 			w.scan.past(text, limit, true)
-			if at := w.splitIn(max(w.end, ink), limit); at > 0 {
-				return w.yield(ending{at: at, next: at, kind: Section, why: AtStructure}, around), true
+			if e := w.splitIn(max(w.end, ink), limit); e.at > 0 {
+				return w.yield(e, around), true
 			}
 			return w.yield(ending{at: limit, next: limit, kind: End, why: AtEnd}, around), true
 		}
@@ -347,9 +350,9 @@ func (z *sizing) bytes() int {
 	return 64 * z.ChunkSize
 }
 
-// nextSplit returns the first place up to far where a heading starts a chunk, if what is before it fits into one and is not
-// too small; else 0. ok is false if there is too little to see. It costs as much as is before the place.
-func (w *markdownWalk) nextSplit(far int, last bool) (at int, ok bool) {
+// nextSplit returns the first place up to far where a chunk has to start, if what is before it fits into one and is not too
+// small; else at is 0. ok is false if there is too little to see. It costs as much as is before the place.
+func (w *markdownWalk) nextSplit(far int, last bool) (e ending, ok bool) {
 	size, from, most := 0, w.start, w.ChunkSize
 	if w.SoftChunkSize > 0 {
 		most = min(most, w.SoftChunkSize)
@@ -357,48 +360,65 @@ func (w *markdownWalk) nextSplit(far int, last bool) (at int, ok bool) {
 	for k := w.seen; ; k++ {
 		for k == len(w.scan.blocks) || w.scan.final() <= w.scan.blocks[k].at {
 			if w.scan.pos > far {
-				return 0, true
+				return e, true
 			}
 			if !w.scan.step(w.text, last) {
 				if last && k < len(w.scan.blocks) {
 					break
 				}
-				return 0, last
+				return e, last
 			}
 		}
 		b := &w.scan.blocks[k]
 		if b.at > far {
-			return 0, true
+			return e, true
 		}
-		if !w.splitsAt(b) || skipSpace(w.text, w.end, b.at) == b.at {
+		at := w.split(b)
+		if at <= from || skipSpace(w.text, w.end, at) == at {
 			continue
 		}
-		if size += w.size(from, b.at); size > most {
-			return 0, true
+		if size += w.size(from, at); size > most {
+			return e, true
 		}
-		from = b.at
-		if size >= w.MinChunkSize && (w.Unit != unitTokens || w.size(w.start, b.at) <= most) {
-			return b.at, true
+		from = at
+		if size >= w.MinChunkSize && (w.Unit != unitTokens || w.size(w.start, at) <= most) {
+			return splitting(b, at), true
 		}
 	}
 }
 
-func (w *markdownWalk) splitsAt(b *passage) bool { return b.level > 0 && int(b.level) <= w.splits }
-
-// splitIn returns the first place in (lo, hi] where a heading starts a chunk, or 0. The document ends at hi.
-func (w *markdownWalk) splitIn(lo, hi int) int {
-	if w.splits == 0 {
-		return 0
+// split is where a chunk has to start because of b, or 0.
+func (w *markdownWalk) split(b *passage) int {
+	switch {
+	case b.level > 0 && int(b.level) <= w.splits:
+		return b.at
+	case b.turns && w.regions:
+		return b.lead
 	}
+	return 0
+}
+
+// splitting is the end of a chunk at at, where another one has to start because of b.
+func splitting(b *passage, at int) ending {
+	e := ending{at: at, next: at, kind: Block, why: AtStructure, whole: true}
+	if b.rank > 0 {
+		e.kind = Section
+	}
+	return e
+}
+
+// splitIn is the first place in (lo, hi] where a chunk has to start. The document ends at hi.
+func (w *markdownWalk) splitIn(lo, hi int) ending {
 	if w.MinChunkSize > 0 {
 		lo = max(lo, w.least(w.start, min(w.MinChunkSize, w.ChunkSize), hi)-1)
 	}
-	for _, b := range w.scan.blocks[w.seen:] {
-		if b.at > lo && w.splitsAt(&b) {
-			return b.at
+	for k := range w.scan.blocks[w.seen:] {
+		b := &w.scan.blocks[w.seen+k]
+		if at := w.split(b); at > lo {
+			return splitting(b, at)
 		}
 	}
-	return 0
+	return ending{}
 }
 
 // choose finds the end of a chunk in (lo, hi], by the rules of markdown; the second half begins at mid. ok is false if
@@ -440,9 +460,12 @@ func (w *markdownWalk) choose(lo, mid, hi int, last bool) (e ending, ok bool) {
 		if b.at <= lo {
 			continue
 		}
-		if w.splitsAt(b) {
-			e := before(b, b.at)
-			e.kind, e.why = Section, AtStructure
+		if at := w.split(b); at > lo {
+			e := before(b, at)
+			e.why = AtStructure
+			if b.rank > 0 {
+				e.kind = Section
+			}
 			return e, true
 		}
 		if b.at > mid && b.level > 0 && b.at == b.lead && (section == nil || b.level <= section.level) {
@@ -492,7 +515,7 @@ func (w *markdownWalk) choose(lo, mid, hi int, last bool) (e ending, ok bool) {
 		leaf = w.now[n-1]
 	}
 	from := max(lo, leaf.at)
-	e.at, e.kind = leaf.tear(text, from, max(from, mid), hi)
+	e.at, e.kind = w.tear(&leaf, from, max(from, mid), hi)
 	if back != nil && (e.kind == Character || e.kind < Line && leaf.stays()) {
 		return before(back, backAt), true
 	}
@@ -536,6 +559,18 @@ func (w *markdownWalk) alone(at int, depth uint8, next int, last bool) (fits, ok
 		return w.size(at, spaceStart(text, at, min(end, far))) <= w.ChunkSize, true
 	}
 	return fits, true
+}
+
+// tear finds the best end of a chunk in (lo, hi] inside of leaf.
+func (w *markdownWalk) tear(leaf *passage, lo, mid, hi int) (int, Boundary) {
+	switch {
+	case w.prose == nil:
+	case leaf.shape == htmlBlock:
+		return cutMarkup(w.text, lo, mid, hi)
+	case !leaf.stays() || leaf.shape == headline:
+		return w.prose(w.text, lo, mid, hi)
+	}
+	return leaf.tear(w.text, lo, mid, hi)
 }
 
 // tear finds the best end of a chunk in (lo, hi] inside of b.

@@ -60,3 +60,16 @@ func TestTableLinear(t *testing.T) {
 		}
 	}
 }
+
+// Not parallel: it measures time.
+func TestHybridLinear(t *testing.T) {
+	var units []string
+	for _, text := range markdownTexts {
+		units = append(units, text.text)
+	}
+	for _, strategy := range []string{"hybrid", "document_structure"} {
+		for _, limits := range []chunktest.Limits{{Unit: "chars", Size: 1000}, {Unit: "chars", Size: 1 << 30}, {Unit: "bytes", Size: 30}} {
+			chunktest.Linear(t, parse(t, strategy, limits), units...)
+		}
+	}
+}

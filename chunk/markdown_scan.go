@@ -44,6 +44,7 @@ type passage struct {
 	rank  uint8 // the level of the heading at lead, 0 if there is none
 	kind  Kind
 	joins bool // a paragraph that follows another one
+	turns bool // on the top level, of another kind than what was before
 }
 
 // markdownScan reads Markdown line by line and finds its blocks: those of CommonMark 0.31.2 (https://spec.commonmark.org)
@@ -71,6 +72,8 @@ type markdownScan struct {
 	before passage
 	joint  shape // the last one of all, and its depth
 	deep   uint8
+	region Kind // of the last one on the top level that is no heading, and of the one before
+	former Kind
 }
 
 // container is an open list item or quotation.
@@ -461,6 +464,10 @@ func (m *markdownScan) emit(b passage) {
 		if up := &m.above; up.level > 0 && (b.level == 0 || b.level > up.level) {
 			b.lead, b.rank = up.lead, up.rank
 		}
+		if b.level == 0 {
+			b.turns = m.region != Unknown && m.region != b.kind
+			m.former, m.region = m.region, b.kind
+		}
 		m.before, m.above = m.above, b
 	}
 	b.joins = b.shape == paragraph && m.joint == paragraph && b.depth == m.deep
@@ -479,7 +486,7 @@ func (m *markdownScan) underlined(text string, p int, level uint8) {
 	b.from, _ = indent(text, b.at, p, 0)
 	b.to = b.from + len(strings.TrimRight(text[b.from:p], " \t\r\n"))
 	m.blocks = m.blocks[:len(m.blocks)-1]
-	m.above = m.before
+	m.above, m.region = m.before, m.former
 	m.emit(b)
 }
 
@@ -492,7 +499,7 @@ func (m *markdownScan) tabulates(text string, c int) {
 	if k := len(m.blocks) - 1; k >= 0 && m.blocks[k].at == m.lastAt && m.blocks[k].shape == paragraph {
 		m.blocks = m.blocks[:k]
 		if b.depth == 0 {
-			m.above = m.before
+			m.above, m.region = m.before, m.former
 		}
 	}
 	m.emit(b)

@@ -85,8 +85,8 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	{"charcter", "", "unknown_strategy", `strategy: "charcter" is not a strategy (use character)`},
 	{"x", "", "unknown_strategy", `strategy: "x" is not a strategy (use STRATEGIES)`},
 	{
-		"document_structure", "", "unknown_strategy",
-		`strategy: "document_structure" is not available in this version (use STRATEGIES)`,
+		"code", "", "unknown_strategy",
+		`strategy: "code" is not available in this version (use STRATEGIES)`,
 	},
 	{
 		"\xff\x00*../", "", "unknown_strategy",

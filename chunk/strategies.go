@@ -38,6 +38,10 @@ var table = []strategy{
 	{"sentence", nil, sentenceSummary, unitRules, func() config { return &sentence{sizing: defaultSizing()} }},
 	{"markdown", nil, markdownSummary, unitRules, func() config { return &markdown{sizing: defaultSizing()} }},
 	{"table", nil, tableSummary, unitRules, func() config { return &tabular{sizing: defaultSizing()} }},
+	{"hybrid", nil, hybridSummary, unitRules, func() config { return &hybrid{sizing: defaultSizing()} }},
+	{"document_structure", nil, documentStructureSummary, unitRules, func() config {
+		return &documentStructure{sizing: defaultSizing()}
+	}},
 	{"hierarchical", []string{"parent_child"}, hierarchicalSummary, hierarchicalRules, func() config {
 		return &hierarchical{sizing: defaultSizing()}
 	}},
@@ -109,10 +113,7 @@ func choose(name string) (string, config, *ParamError) {
 }
 
 // planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
-var planned = []string{
-	"code", "hybrid",
-	"document_structure",
-}
+var planned = []string{"code"}
 
 func unknownStrategy(name string) *ParamError {
 	var names []string

@@ -25,6 +25,8 @@ type tabular struct {
 	Delimiter     string `json:"delimiter,omitempty"` // empty is auto
 	Header        *bool  `json:"header,omitempty"`    // nil is auto
 	ContextInSize bool   `json:"context_in_size,omitempty"`
+
+	plain bool // a record is one cell, and the first one no header
 }
 
 const tableSummary = "Cuts CSV and other tables between their rows, with the header as context of every chunk."
@@ -33,6 +35,9 @@ const tableSummary = "Cuts CSV and other tables between their rows, with the hea
 const lookTable = 8 << 10
 
 const auto = "auto"
+
+// noDelimiter is in no valid UTF-8.
+const noDelimiter = 0xFF
 
 // delimiters by their names, in order of preference.
 var delimiters = []struct {
@@ -54,7 +59,7 @@ func (z *tabular) fields() []field {
 			},
 		},
 		field{
-			"header", `{"enum":[true,false,"auto"],"default":"auto",` +
+			"header", `{"type":["boolean","string"],"pattern":"^auto$","default":"auto",` +
 				`"description":"Whether the first row is a header, and so context of every chunk; auto looks at its cells."}`,
 			func(v value) *ParamError {
 				if v.token == auto {
@@ -151,7 +156,10 @@ type rowWalk struct {
 
 func newRowWalk(z *tabular, head string) *rowWalk {
 	w := &rowWalk{delimiter: z.delimiter()}
-	if w.delimiter == 0 {
+	switch {
+	case z.plain:
+		w.delimiter = noDelimiter
+	case w.delimiter == 0:
 		w.delimiter = delimiterOf(head)
 	}
 	w.sizedWalk = sizedWalk{measure: measure{sizing: z.sizing}, cut: w.cutRow}
@@ -160,7 +168,7 @@ func newRowWalk(z *tabular, head string) *rowWalk {
 		from += len("\ufeff")
 	}
 	end, _, ended := w.record(head, from, len(head), false)
-	if to := from + len(strings.TrimRight(head[from:end], "\r\n")); ended && to > from && w.heads(z, head[from:to]) {
+	if to := from + len(strings.TrimRight(head[from:end], "\r\n")); ended && to > from && !z.plain && w.heads(z, head[from:to]) {
 		w.header = &Context{Span: Span{from, to}, Text: head[from:to], Kind: TableHeader}
 		w.headEnd = end
 		if z.ContextInSize {
