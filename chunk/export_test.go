@@ -77,3 +77,6 @@ func Langchain(p Plan, text string) (all, yielded []Span) {
 	}
 	return all, yielded
 }
+
+// Language is the name of the language that the strategy code takes text for.
+func Language(text string) string { return detectLanguage(text).name }

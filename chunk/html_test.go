@@ -89,7 +89,7 @@ func TestHTML(t *testing.T) {
 			limits.Window = htmlWindow
 			for _, text := range htmlTexts() {
 				if limits.Size < 20 {
-					text.Text = strings.ToValidUTF8(text.Text[:min(len(text.Text), 400)], "")
+					text.Text = strings.ToValidUTF8(text.Text[:min(len(text.Text), 200)], "")
 				}
 				chunktest.Check(t, s, text.Text, limits)
 				if checkWindows(t, s, text.Text); t.Failed() {
@@ -200,20 +200,20 @@ func FuzzHTML(f *testing.F) {
 	for i, text := range htmlTexts() {
 		f.Add(text.Text[:min(len(text.Text), 400)], uint8(5*i), uint8(3*i), uint8(i), uint8(i))
 	}
-	f.Fuzz(fuzzStructure("html", htmlWindow))
+	f.Fuzz(fuzzStructure("html", htmlWindow, ""))
 }
 
-// fuzzStructure is a fuzz target for a strategy of structure that looks window bytes beyond the limit.
-func fuzzStructure(strategy string, window int) func(*testing.T, string, uint8, uint8, uint8, uint8) {
+// fuzzStructure is a fuzz target for a strategy of structure that looks window bytes beyond the limit, with more settings.
+func fuzzStructure(strategy string, window int, settings string) func(*testing.T, string, uint8, uint8, uint8, uint8) {
 	return func(t *testing.T, text string, size, overlap, which, how uint8) {
 		limits := fuzzLimits(size, overlap, which&1 == 0)
 		if which&2 == 0 {
 			limits = wordLimits(t, size, overlap, which>>2)
 		}
 		limits.AtMost, limits.Window = true, window
-		more := ""
+		more := settings
 		if limits.Context = how&8 != 0; limits.Context {
-			more = `,"context_in_size":true`
+			more += `,"context_in_size":true`
 		}
 		if how&1 != 0 && limits.Overlap+1 < limits.Size {
 			more += fmt.Sprintf(`,"soft_chunk_size":%d`, limits.Overlap+1+(limits.Size-limits.Overlap-1)*int(how>>4)/16)

@@ -85,10 +85,6 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	{"charcter", "", "unknown_strategy", `strategy: "charcter" is not a strategy (use character)`},
 	{"x", "", "unknown_strategy", `strategy: "x" is not a strategy (use STRATEGIES)`},
 	{
-		"code", "", "unknown_strategy",
-		`strategy: "code" is not available in this version (use STRATEGIES)`,
-	},
-	{
 		"\xff\x00*../", "", "unknown_strategy",
 		`strategy: "\xff\x00*../" is not a strategy (use STRATEGIES)`,
 	},

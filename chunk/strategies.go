@@ -46,6 +46,9 @@ var table = []strategy{
 		return &hierarchical{sizing: defaultSizing()}
 	}},
 	{"html", nil, htmlSummary, unitRules, func() config { return &html{sizing: defaultSizing()} }},
+	{"code", nil, codeSummary, unitRules, func() config {
+		return &code{sizing: defaultSizing(), Language: autoLanguage}
+	}},
 }
 
 // Strategies describes all strategies there are, the default first. The caller owns what it returns.
@@ -112,9 +115,6 @@ func choose(name string) (string, config, *ParamError) {
 	return "", nil, unknownStrategy(name)
 }
 
-// planned are the strategies that have a name but are not built; a user who asks for one should not be told of a typo.
-var planned = []string{"code"}
-
 func unknownStrategy(name string) *ParamError {
 	var names []string
 	var spellings []string
@@ -126,10 +126,7 @@ func unknownStrategy(name string) *ParamError {
 		Param: "strategy", Code: CodeUnknownStrategy,
 		Problem: quote(name) + " is not a strategy", Suggestion: "use " + list(names, "or"),
 	}
-	folded := snake(name)
-	if slices.Contains(planned, folded) {
-		e.Problem = quote(name) + " is not available in this version"
-	} else if near := nearest(folded, spellings); near != "" {
+	if near := nearest(snake(name), spellings); near != "" {
 		e.Suggestion = "use " + near
 	}
 	return e

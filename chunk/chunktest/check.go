@@ -231,7 +231,7 @@ func checkContext(text string, all []chunk.Chunk, limits Limits) (problems []str
 			}
 			size += limits.size(x.Text)
 		}
-		if limits.Context && size > 0 && size+limits.size(text[c.Start:c.End]) > limits.Size {
+		if limits.Context && size > 0 && utf8.ValidString(text) && size+limits.size(text[c.Start:c.End]) > limits.Size {
 			problems = append(problems, fmt.Sprintf("span %d %v holds, with %d %s of context, more than %d",
 				i, c.Span, size, limits.Unit, limits.Size))
 		}
