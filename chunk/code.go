@@ -805,6 +805,10 @@ func (o *codeOutline) begin(text string, f int) {
 		}
 		return
 	}
+	if l.layout == byBraces && !level && (l.name != "go" || o.col > 0) { // most lines: words mean nothing here
+		o.lead = -1
+		return
+	}
 	kind, function := o.firstWords(text, f)
 	if kind == closing {
 		m.depth, m.rank, m.said = 252, Line, Line
