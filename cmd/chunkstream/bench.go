@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -85,6 +87,10 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 		}
 	}
 	l := &load{BenchServiceCmd: b, client: c, text: prose(int(b.Size), b.Seed), due: make(chan time.Time, 1<<16)}
+	before, err := child.redisCommands(ctx)
+	if err != nil {
+		return err
+	}
 	if err := l.run(ctx); err != nil {
 		if child != nil {
 			err = fmt.Errorf("%w\n%s", err, child.log())
@@ -92,6 +98,11 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 		return err
 	}
 	l.report(&result)
+	after, err := child.redisCommands(ctx)
+	if err != nil {
+		return err
+	}
+	result.Redis = redisSpread(before, after)
 	if child != nil {
 		result.PeakRSS = child.status("VmHWM")
 		if err := child.stop(); err != nil {
@@ -390,6 +401,8 @@ type BenchResult struct {
 	Events     Spread  `json:"event_to_socket_ms"`
 	EventRate  float64 `json:"events_per_second"`
 
+	Redis *RedisSpread `json:"redis_command_ms,omitempty"` // of the server that was started, with --redis
+
 	ColdStart *ColdStart `json:"cold_start_ms,omitempty"`
 	IdleRSS   int64      `json:"idle_rss_bytes,omitempty"`
 	PeakRSS   int64      `json:"peak_rss_bytes,omitempty"`
@@ -400,6 +413,34 @@ type Spread struct {
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
+}
+
+// RedisSpread is how long the server's short Redis commands took under the load. P50 and P99 are upper bounds: the
+// server counts in buckets, of 0.5, 1, 2, 5 ms and so on.
+type RedisSpread struct {
+	Commands int64   `json:"commands"`
+	P50      float64 `json:"p50_at_most"`
+	P99      float64 `json:"p99_at_most"`
+}
+
+// tooLong stands for times beyond the last bucket: JSON has no infinity.
+const tooLong = 1e6
+
+// redisSpread is nil when there were no commands.
+func redisSpread(before, after map[float64]int64) *RedisSpread {
+	all := after[math.Inf(1)] - before[math.Inf(1)]
+	if all == 0 {
+		return nil
+	}
+	within := func(q float64) float64 {
+		for _, bound := range slices.Sorted(maps.Keys(after)) {
+			if float64(after[bound]-before[bound]) >= q*float64(all) {
+				return min(bound*1e3, tooLong)
+			}
+		}
+		return tooLong
+	}
+	return &RedisSpread{all, within(0.5), within(0.99)}
 }
 
 // ColdStart is how long after its start a server was ready, and had completed its first operation.
@@ -471,6 +512,9 @@ func (r BenchResult) print(w io.Writer, asJSON bool) error {
 		row(s.name, "p50 %.2f ms · p99 %.2f ms · max %.2f ms", s.P50, s.P99, s.Max)
 	}
 	row("events", "%.0f/s", r.EventRate)
+	if r.Redis != nil {
+		row("Redis command", "p50 ≤ %g ms · p99 ≤ %g ms · %d of them", r.Redis.P50, r.Redis.P99, r.Redis.Commands)
+	}
 	if r.ColdStart != nil {
 		row("cold start", "ready %.0f ms · first completed %.0f ms", r.ColdStart.Ready, r.ColdStart.First)
 		row("memory (RSS)", "idle %.1f MiB · peak %.1f MiB", float64(r.IdleRSS)/(1<<20), float64(r.PeakRSS)/(1<<20))

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -106,6 +108,48 @@ func (c *benchChild) begin(ctx context.Context, api *client.Client) (*ColdStart,
 		return nil, 0, ctx.Err()
 	}
 	return &ColdStart{ms(ready), ms(first)}, c.status("VmRSS"), nil
+}
+
+// redisCommands reads from the server's metrics how many short Redis commands took at most so many seconds. There are
+// none without Redis or without a server of our own.
+func (c *benchChild) redisCommands(ctx context.Context) (map[float64]int64, error) {
+	if c == nil {
+		return nil, nil
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("bench: read metrics: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return commandBuckets(resp.Body)
+}
+
+// commandBuckets finds the buckets of the role commands in Prometheus's text format.
+func commandBuckets(r io.Reader) (map[float64]int64, error) {
+	buckets := map[float64]int64{}
+	for lines := bufio.NewScanner(r); ; {
+		if !lines.Scan() {
+			return buckets, lines.Err()
+		}
+		rest, ok := strings.CutPrefix(lines.Text(), `chunkstream_redis_command_seconds_bucket{role="commands",le="`)
+		if !ok {
+			continue
+		}
+		bound, count, _ := strings.Cut(rest, `"} `)
+		le, err := strconv.ParseFloat(bound, 64)
+		if err != nil {
+			return nil, fmt.Errorf("bench: metrics: %w", err)
+		}
+		n, err := strconv.ParseFloat(count, 64)
+		if err != nil {
+			return nil, fmt.Errorf("bench: metrics: %w", err)
+		}
+		buckets[le] = int64(n)
+	}
 }
 
 func (c *benchChild) ready(ctx context.Context) bool {

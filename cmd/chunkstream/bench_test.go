@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,6 +65,29 @@ func TestSpread(t *testing.T) {
 	}
 	if got := spread(nil); got != (Spread{}) {
 		t.Errorf("of nothing: got %v", got)
+	}
+}
+
+func TestRedisSpread(t *testing.T) {
+	read := func(within1, within2, all int) map[float64]int64 {
+		b, err := commandBuckets(strings.NewReader(fmt.Sprintf(`# HELP chunkstream_redis_command_seconds How long
+chunkstream_redis_command_seconds_bucket{role="blocking",le="0.001"} 7
+chunkstream_redis_command_seconds_bucket{role="commands",le="0.001"} %d
+chunkstream_redis_command_seconds_bucket{role="commands",le="0.002"} %d
+chunkstream_redis_command_seconds_bucket{role="commands",le="+Inf"} %d
+chunkstream_redis_command_seconds_count{role="commands"} 1e+06
+`, within1, within2, all)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	before := read(1000, 1000, 5000) // slow ones before the load do not count
+	if got := redisSpread(before, read(1900, 1995, 6000)); got == nil || *got != (RedisSpread{1000, 1, 2}) {
+		t.Errorf("got %+v, want 1000 commands, half within 1 ms and 99 in 100 within 2", got)
+	}
+	if got := redisSpread(before, before); got != nil {
+		t.Errorf("no commands give %+v", got)
 	}
 }
 
