@@ -353,6 +353,22 @@ func (c *Commands) Time(ctx context.Context) (time.Time, error) {
 	return time.Unix(parts[0], parts[1]*1000), nil
 }
 
+// WhoAmI is the ACL user that these connections are logged in as; "default" when nobody named one.
+func (c *Commands) WhoAmI(ctx context.Context) (string, error) {
+	return c.text(ctx, query{name: "ACL", before: []string{"WHOAMI"}, read: true})
+}
+
+// DryRun asks Redis whether an ACL user may run a command with these arguments, without running it. refusal is "" when
+// it may, else Redis's own words, which name the command, the key or the channel that is not granted. The error is
+// ClassAuth when the connection's user may not ask, and ClassRefused where there is no ACL DRYRUN: before Redis 7.
+func (c *Commands) DryRun(ctx context.Context, user, command string, args ...string) (refusal string, err error) {
+	answer, err := c.text(ctx, query{name: "ACL", before: append([]string{"DRYRUN", user, command}, args...), read: true})
+	if answer == "OK" {
+		answer = ""
+	}
+	return answer, err
+}
+
 // Run runs a script by its digest, and in full where Redis does not know it. Its error is SafeToRepeat only if the
 // script's header says "-- repeat safe", or if it surely did not run.
 func (c *Commands) Run(ctx context.Context, s *Script, keys []string, args ...string) (Reply, error) {

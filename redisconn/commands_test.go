@@ -3,6 +3,7 @@ package redisconn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -110,6 +111,7 @@ func TestCommandsNeverBlock(t *testing.T) {
 	each := map[string]func() error{
 		"Close": nil, "Stats": nil, "BigStats": nil, // no command
 		"Del":     func() error { _, err := c.Del(ctx, "k"); return err },
+		"DryRun":  func() error { _, err := c.DryRun(ctx, "default", "GET", "k"); return err },
 		"Exists":  func() error { _, err := c.Exists(ctx, "k"); return err },
 		"Expire":  func() error { _, err := c.Expire(ctx, "k", 1); return err },
 		"Get":     func() error { _, _, err := c.Get(ctx, "k"); return err },
@@ -140,6 +142,7 @@ func TestCommandsNeverBlock(t *testing.T) {
 			})
 			return err
 		},
+		"WhoAmI": func() error { _, err := c.WhoAmI(ctx); return err },
 		"XAdd":   func() error { _, err := c.XAdd(ctx, "x", "", 5, map[string]string{"a": "b"}); return err },
 		"XLen":   func() error { _, err := c.XLen(ctx, "x"); return err },
 		"XRange": func() error { _, err := c.XRange(ctx, "x", "-", "+", 5); return err },
@@ -298,4 +301,35 @@ func TestTransaction(t *testing.T) {
 	if n := s.named()["chunkstream-commands"]; n > DefaultConnections+DefaultTransactionConnections {
 		t.Errorf("%d connections", n)
 	}
+}
+
+// TestDryRun: the refusal names what is missing; nothing is run; a user without ACL is told that it may not ask.
+func TestDryRun(t *testing.T) {
+	s := redis(t)
+	s.do("ACL", "SETUSER", "app", "on", ">pw", "~mine:*", "&news:*", "+get", "+publish", "+ping")
+	c := open(t, Config{URL: s.url()}).Commands
+	up(t, c)
+	if who := must[string](t)(c.WhoAmI(t.Context())); who != "default" {
+		t.Errorf("WhoAmI: got %q", who)
+	}
+	for _, d := range []struct{ words, want string }{
+		{"GET mine:1", ""}, {"GET yours", "key"}, {"SET mine:1 v", "command"}, {"PUBLISH news:1 m", ""}, {"PUBLISH x m", "channel"},
+	} {
+		words := strings.Fields(d.words)
+		got, err := c.DryRun(t.Context(), "app", words[0], words[1:]...)
+		if err != nil || (got == "") != (d.want == "") || !strings.Contains(got, d.want) {
+			t.Errorf("%s: got %q, %v, want %q in it", d.words, got, err, d.want)
+		}
+	}
+	if s.do("EXISTS", "mine:1") != "0" {
+		t.Error("it was run")
+	}
+	app := open(t, Config{URL: s.url(), Username: "app", Password: "pw"}).Commands
+	eventually(t, 5*time.Second, "the right to ask is missing", func() error {
+		_, err := app.DryRun(t.Context(), "app", "GET", "mine:1")
+		if class, _ := Classify(err); class != ClassAuth {
+			return fmt.Errorf("got %v", err)
+		}
+		return nil
+	})
 }

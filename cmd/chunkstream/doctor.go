@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -185,22 +184,7 @@ func (c *doctorCmd) redis(ctx context.Context) (all []finding) {
 			clock.fix = "run an NTP client on both machines"
 		}
 	}
-	return append(all, clock, c.rights(ctx, conns))
-}
-
-// rights tries what the service does with Redis, on a key of its own that goes away by itself.
-func (c *doctorCmd) rights(ctx context.Context, conns *redisconn.Conns) finding {
-	const key = "chunkstream:doctor"
-	_, setErr := conns.Commands.Set(ctx, key, "1", time.Minute)
-	_, delErr := conns.Commands.Del(ctx, key)
-	_, pubErr := conns.Commands.Publish(ctx, key, "1")
-	_, groupErr := conns.Blocking.CreateGroup(ctx, key+":stream", "doctor", "$", time.Minute)
-	_, delStreamErr := conns.Commands.Del(ctx, key+":stream")
-	if err := errors.Join(setErr, delErr, pubErr, groupErr, delStreamErr); err != nil {
-		return finding{what: "redis rights", found: strings.ReplaceAll(err.Error(), "\n", "; "),
-			fix: "ACL SETUSER … +@all ~operation:* ~stream:chunking:* ~chunkstream:* &chunking:* &chunkstream:*"}
-	}
-	return finding{what: "redis rights", found: "keys, streams, scripts and channels may be used"}
+	return append(append(all, clock), redisRights(ctx, conns)...)
 }
 
 func atLeast(number string, least int) bool {
