@@ -1,22 +1,18 @@
 package redisconn
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"chunkstream/servertest"
 )
 
 // works uses each role once.
@@ -45,13 +41,15 @@ func TestUnixSocket(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	certificate, key, pool := selfSigned(t, dir)
+	certificate, key := servertest.Certificate(t)
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(must[[]byte](t)(os.ReadFile(certificate))) {
+		t.Fatal("no certificate")
+	}
 	s := redis(t)
 	port := freePort(t)
 	s.kill()
-	s.args = []string{"--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
-		"--tls-auth-clients", "no"}
+	s.args = servertest.TLS(port, certificate, key)
 	s.start()
 	conns := open(t, Config{URL: Secret("rediss://localhost:" + port), TLS: &tls.Config{RootCAs: pool}})
 	works(t, conns)
@@ -65,27 +63,6 @@ func TestTLS(t *testing.T) {
 		wants(t, "a connection without trust", err, ClassUnavailable, true)
 		return nil
 	})
-}
-
-func selfSigned(t *testing.T, dir string) (certificate, key string, pool *x509.CertPool) {
-	private := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
-	der := must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private))
-	secret := must[[]byte](t)(x509.MarshalPKCS8PrivateKey(private))
-	certificate, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	pool = x509.NewCertPool()
-	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: der},
-		key: {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if !pool.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) {
-		t.Fatal("no certificate")
-	}
-	return certificate, key, pool
 }
 
 // TestSentinelFailover: the master dies, three sentinels make the replica the master, and every role follows by itself.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"math/rand/v2"
+	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,15 +25,24 @@ type fleet struct {
 	webs     []*server
 	workers  []*server
 	flags    []string
+	env      []string
 }
 
+// encrypted is where a Redis speaks TLS, and whom to trust for it.
+type encrypted struct{ address, certificate string }
+
 // startFleet starts the processes. Redis is reached through the proxy; whether it runs is the caller's.
-func startFleet(t *testing.T, database string, redis *servertest.Redis) *fleet {
+func startFleet(t *testing.T, database string, redis *servertest.Redis, over ...encrypted) *fleet {
 	t.Helper()
 	f := &fleet{t: t, database: database, redis: redis, flags: []string{"--database", database, "--lease", "2s"}}
 	if redis != nil {
-		f.proxy = servertest.StartProxy(t, redis.Address)
-		f.flags = append(f.flags, "--redis", "redis://"+f.proxy.Address)
+		target, scheme := redis.Address, "redis://"
+		for _, e := range over {
+			target, scheme = e.address, "rediss://"
+			f.env = append(f.env, "SSL_CERT_FILE="+e.certificate)
+		}
+		f.proxy = servertest.StartProxy(t, target)
+		f.flags = append(f.flags, "--redis", scheme+f.proxy.Address)
 	}
 	for range 2 {
 		f.webs = append(f.webs, f.web())
@@ -48,11 +57,11 @@ func startFleet(t *testing.T, database string, redis *servertest.Redis) *fleet {
 }
 
 func (f *fleet) web() *server {
-	return startProcess(f.t, "serve", servertest.FreeAddress(f.t), nil, append(slices.Clone(f.flags), "--workers", "0")...)
+	return startProcess(f.t, "serve", servertest.FreeAddress(f.t), f.env, append(slices.Clone(f.flags), "--workers", "0")...)
 }
 
 func (f *fleet) worker() *server {
-	return startProcess(f.t, "worker", servertest.FreeAddress(f.t), nil, f.flags...)
+	return startProcess(f.t, "worker", servertest.FreeAddress(f.t), f.env, f.flags...)
 }
 
 func (f *fleet) addresses() []string {
@@ -109,6 +118,7 @@ func TestRedisFaults(t *testing.T) {
 	const settle = 8 * time.Second // what a busy machine may need; the figures are in the log
 	for _, c := range []struct {
 		name   string
+		tls    bool
 		before func(f *servertest.Redis)
 		fault  func(f *fleet)
 		heal   func(f *fleet) // nil: it stays as it is
@@ -165,17 +175,39 @@ func TestRedisFaults(t *testing.T) {
 			},
 			heal: func(f *fleet) { f.do("CONFIG", "SET", "maxmemory", "0"); f.becomes("ready", "", settle) },
 		},
+		{
+			name: "over TLS, killed, then a black hole", tls: true,
+			fault: func(f *fleet) {
+				f.redis.Kill()
+				f.becomes("degraded", "Redis", settle)
+				f.redis.Start()
+				f.becomes("ready", "", settle)
+				f.proxy.Deafen()
+				f.becomes("degraded", "Redis", settle)
+			},
+			heal: func(f *fleet) { f.proxy.Hear(); f.becomes("ready", "", settle) },
+		},
 	} {
+		if !allFaults && !slices.Contains(quickFaults, c.name) {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
-			if os.Getenv("CHUNKSTREAM_ALL_FAULTS") == "" && !slices.Contains(quickFaults, c.name) {
-				return // ./test all runs them all
+			var redis *servertest.Redis
+			var over []encrypted
+			if c.tls {
+				address := servertest.FreeAddress(t)
+				_, port, _ := net.SplitHostPort(address)
+				certificate, key := servertest.Certificate(t)
+				redis = servertest.StartRedis(t, servertest.TLS(port, certificate, key)...)
+				over = append(over, encrypted{address, certificate})
+			} else {
+				redis = servertest.StartRedis(t)
 			}
-			redis := servertest.StartRedis(t)
 			if c.before != nil {
 				c.before(redis)
 			}
 			url := pg.Database()
-			f := startFleet(t, url, redis)
+			f := startFleet(t, url, redis, over...)
 			l := newFlight(t, rand.New(rand.NewPCG(1, 1)), store.Config{DatabaseURL: url}, f.addresses()...)
 			l.start()
 			time.Sleep(500 * time.Millisecond)
@@ -194,7 +226,7 @@ func TestRedisFaults(t *testing.T) {
 	}
 }
 
-// quickFaults are those that ./test runs.
+// quickFaults are those that ./test runs; ./test all runs every one.
 var quickFaults = []string{"absent all the time", "killed and restarted empty"}
 
 func (f *fleet) do(words ...string) {
