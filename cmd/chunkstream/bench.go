@@ -32,6 +32,7 @@ import (
 type BenchCmd struct {
 	Chunk   BenchChunkCmd   `cmd:"" help:"Cut texts with every strategy: speed on one core, chunks, sizes."`
 	Service BenchServiceCmd `cmd:"" help:"Load a server and measure it: throughput, latency, memory, cold start."`
+	Sockets BenchSocketsCmd `cmd:"" help:"Open many WebSockets on one server: memory a socket, and how long a broadcast takes."`
 }
 
 // BenchServiceCmd submits documents as fast as its clients can, or at a rate, learns by socket when each is completed,

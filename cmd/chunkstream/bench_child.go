@@ -33,7 +33,7 @@ type benchChild struct {
 	err     error // how the process ended, once ended is closed
 }
 
-func startChild(ctx context.Context, data, database, redis string) (*benchChild, error) {
+func startChild(ctx context.Context, data, database, redis string, more ...string) (*benchChild, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func startChild(ctx context.Context, data, database, redis string) (*benchChild,
 	if redis != "" {
 		args = append(args, "--redis", redis)
 	}
-	c.cmd = exec.CommandContext(ctx, self, args...)
+	c.cmd = exec.CommandContext(ctx, self, append(args, more...)...)
 	c.cmd.Env = append(os.Environ(), "CHUNKSTREAM_API_KEY=", "CHUNKSTREAM_DATABASE=", "DATABASE_URL=", "CHUNKSTREAM_REDIS=", "REDIS_URL=")
 	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
 	c.cmd.WaitDelay = time.Second
@@ -80,16 +80,8 @@ func startChild(ctx context.Context, data, database, redis string) (*benchChild,
 func (c *benchChild) begin(ctx context.Context, api *client.Client) (*ColdStart, int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !c.ready(ctx) {
-		select {
-		case <-tick.C:
-		case <-c.ended:
-			return nil, 0, fmt.Errorf("it ended: %w", c.err)
-		case <-ctx.Done():
-			return nil, 0, ctx.Err()
-		}
+	if err := c.await(ctx); err != nil {
+		return nil, 0, err
 	}
 	ready := time.Since(c.started)
 	op, err := api.Submit(ctx, client.Submission{Text: strings.NewReader("A first document."), Wait: 20 * time.Second})
@@ -150,6 +142,24 @@ func commandBuckets(r io.Reader) (map[float64]int64, error) {
 		}
 		buckets[le] = int64(n)
 	}
+}
+
+// await waits until the process is ready.
+func (c *benchChild) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !c.ready(ctx) {
+		select {
+		case <-tick.C:
+		case <-c.ended:
+			return fmt.Errorf("it ended: %w", c.err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 func (c *benchChild) ready(ctx context.Context) bool {
