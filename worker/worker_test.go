@@ -40,8 +40,12 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	path := filepath.Join(t.TempDir(), "a.db")
-	s, err := store.Open(t.Context(), store.Config{Path: path})
+	return newBenchOn(t, store.Config{Path: filepath.Join(t.TempDir(), "a.db")})
+}
+
+func newBenchOn(t *testing.T, database store.Config) *bench {
+	path := database.Path
+	s, err := store.Open(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,20 +96,28 @@ func (b *bench) signal(id string) chan struct{} {
 // submit creates an operation and gives a channel that closes when it leaves processing.
 func (b *bench) submit(text, settings string) (store.Operation, <-chan struct{}) {
 	b.Helper()
-	st, err := b.store.Stage(b.Context(), "o", strings.NewReader(text), 64<<20)
+	op, ended, err := b.create("recursive", text, settings)
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err := b.store.Create(b.Context(), store.NewOperation{Owner: "o", Staged: st, Strategy: "recursive",
+	return op, ended
+}
+
+func (b *bench) create(strategy, text, settings string) (store.Operation, <-chan struct{}, error) {
+	st, err := b.store.Stage(b.Context(), "o", strings.NewReader(text), 64<<20)
+	if err != nil {
+		return store.Operation{}, nil, err
+	}
+	c, err := b.store.Create(b.Context(), store.NewOperation{Owner: "o", Staged: st, Strategy: strategy,
 		Settings: []byte(settings), SplitterVersion: chunk.Version})
 	if err != nil {
-		b.Fatal(err)
+		return store.Operation{}, nil, err
 	}
 	b.mu.Lock()
 	ended := b.signal(c.Operation.ID)
 	b.mu.Unlock()
 	b.wake.Wake(string(store.LaneOf(st.Bytes)), c.Operation.ID)
-	return c.Operation, ended
+	return c.Operation, ended, nil
 }
 
 func (b *bench) operation(id string) store.Operation {
@@ -151,7 +163,7 @@ func await(t testing.TB, what string, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("%s did not happen", what)
 	}
 }

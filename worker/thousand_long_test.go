@@ -1,0 +1,15 @@
+//go:build long
+
+package worker_test
+
+import (
+	"testing"
+
+	"chunkstream/servertest"
+	"chunkstream/store"
+)
+
+// TestThousandRunsOnPostgres is TestThousandRuns on the other store.
+func TestThousandRunsOnPostgres(t *testing.T) {
+	thousandRuns(newBenchOn(t, store.Config{DatabaseURL: servertest.StartPostgres(t).Database()}))
+}
