@@ -77,8 +77,14 @@ func startProcess(t testing.TB, command, address string, env []string, args ...s
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startProgram(t, self, command, address, env, args...)
+}
+
+// startProgram starts one command of a build of the program.
+func startProgram(t testing.TB, path, command, address string, env []string, args ...string) *server {
+	t.Helper()
 	s := &server{t: t, address: address, output: &lockedBuffer{}, exited: make(chan struct{}), began: time.Now()}
-	s.cmd = exec.Command(self, append([]string{command, "--listen", address}, args...)...)
+	s.cmd = exec.Command(path, append([]string{command, "--listen", address}, args...)...)
 	s.cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	if err := s.cmd.Start(); err != nil {
