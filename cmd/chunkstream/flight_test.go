@@ -23,6 +23,7 @@ type flight struct {
 	database store.Config     // what the servers stand on
 	clients  []*client.Client // one per server that may answer
 	texts    []string
+	name     string // begins every document, so that two flights have none in common
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -81,7 +82,7 @@ func (l *flight) finish() {
 // fly submits one document under an idempotency key until a server has accepted it, watches it to its end, and checks
 // that every chunk is as in a run without faults.
 func (l *flight) fly(n int) {
-	text := fmt.Sprintf("document %d\n", n) + l.texts[n%len(l.texts)]
+	text := fmt.Sprintf("%sdocument %d\n", l.name, n) + l.texts[n%len(l.texts)]
 	c := l.clients[n%len(l.clients)]
 	watch := c.Watch
 	if n%2 == 1 {
@@ -92,7 +93,7 @@ func (l *flight) fly(n int) {
 	var op client.Operation
 	for {
 		var err error
-		op, err = c.Submit(deadline, client.Submission{Text: strings.NewReader(text), IdempotencyKey: fmt.Sprint("doc-", n),
+		op, err = c.Submit(deadline, client.Submission{Text: strings.NewReader(text), IdempotencyKey: fmt.Sprint(l.name, "doc-", n),
 			Settings: url.Values{"chunk_size": {"60"}}})
 		if err == nil {
 			break

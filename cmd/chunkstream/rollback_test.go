@@ -55,7 +55,8 @@ func previous(t *testing.T) string {
 
 // TestRollback goes back to the program before the newest migration, on the data and in the middle of the work of the
 // newer one, and forward again: every operation completes, and every chunk is as in a run without faults, whichever
-// of the two cut it and whichever reads it.
+// of the two cut it and whichever reads it. What the older one may not take, as its splitters are of another version,
+// waits for the newer one.
 func TestRollback(t *testing.T) {
 	before := previous(t)
 	for name, database := range map[string]func(t *testing.T) (store.Config, []string){
@@ -75,21 +76,16 @@ func TestRollback(t *testing.T) {
 			newer := startProcess(t, "serve", address, nil, flags...).ready()
 			l := newFlight(t, rand.New(rand.NewPCG(5, 5)), config, address)
 			l.start()
-			landed := func() []flown {
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				return slices.Clone(l.done)
-			}
-			until := func(n int) {
-				for len(landed()) < n && !t.Failed() {
-					time.Sleep(10 * time.Millisecond)
-				}
-			}
-			until(10)
+			landed(l, 10)
+			l.stop()     // those in flight go on
 			newer.kill() // a rollback is not always orderly
-			byNewer := landed()
+			byNewer := landed(l, 0)
 			older := startProgram(t, before, "serve", address, nil, flags...).ready()
-			until(len(byNewer) + 2*inFlight) // more than were begun by the newer one
+			other := newFlight(t, rand.New(rand.NewPCG(6, 6)), config, address)
+			other.name = "older-"
+			other.start()
+			landed(other, inFlight)
+			other.finish()
 			for _, f := range byNewer {
 				op, err := older.client().Operation(t.Context(), f.op.ID, 0)
 				if err != nil {
@@ -97,11 +93,26 @@ func TestRollback(t *testing.T) {
 				}
 				checkChunks(t, older.client(), op, f.text)
 			}
-			t.Logf("%d operations completed before going back, %d after", len(byNewer), len(landed())-len(byNewer))
+			t.Logf("%d operations completed before going back; after it %d of its own, and %d that the newer one had taken in",
+				len(byNewer), len(other.done), len(landed(l, 0))-len(byNewer))
 			older.stop()
 			again := startProcess(t, "serve", address, nil, flags...).ready()
 			l.finish()
+			l.done = append(l.done, other.done...)
 			l.check(again)
 		})
+	}
+}
+
+// landed waits until so many documents have come to their end, and gives them.
+func landed(l *flight, n int) []flown {
+	for {
+		l.mu.Lock()
+		all := slices.Clone(l.done)
+		l.mu.Unlock()
+		if len(all) >= n || l.t.Failed() {
+			return all
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
