@@ -69,10 +69,17 @@ func thousandRuns(b *bench) {
 		r := &all[i]
 		// No two texts are equal, and neighbours in time differ in strategy and size.
 		r.text = fmt.Sprintf("# Document %d\n\n", i) + strings.ToValidUTF8(prose(300+i%37*80), "x") + fmt.Sprintf("\n\nEnd of %d.\n", i)
+		strategy, settings := strategies[i%len(strategies)].Name, fmt.Sprintf(`{"chunk_size":%d}`, 150+i%11*37)
+		if strategy == "sliding_window" {
+			settings = strings.Replace(settings, "chunk_size", "window", 1)
+		}
+		if _, err := chunk.Parse(strategy, []byte(settings)); err != nil { // it would never come to the meeting
+			b.Fatal(err)
+		}
 		slots <- struct{}{}
 		submitting.Go(func() {
 			var err error
-			r.op, _, err = b.create(strategies[i%len(strategies)].Name, r.text, fmt.Sprintf(`{"chunk_size":%d}`, 150+i%11*37))
+			r.op, _, err = b.create(strategy, r.text, settings)
 			if err != nil {
 				b.Error(err)
 			}
