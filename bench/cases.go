@@ -10,6 +10,7 @@ import (
 // setting is a strategy with its settings, ready to cut, and what a peer must be told to do the same.
 type setting struct {
 	strategy      string
+	note          string // what else it was told
 	unit          string // "" when the strategy has its own idea of size
 	tokenizer     string
 	size, overlap int
@@ -27,7 +28,7 @@ func (s setting) String() string {
 	if s.overlap > 0 {
 		name += fmt.Sprintf(" overlap %d", s.overlap)
 	}
-	return name
+	return name + s.note
 }
 
 // sizes are what every strategy is measured with, as far as it takes them.
@@ -41,7 +42,7 @@ var sizes = []setting{
 }
 
 // settings are all strategies there are with all sizes they take. A strategy that takes none is measured as it is by
-// default.
+// default. recursive is also measured as it is when it cuts as LangChain does.
 func settings() (all []setting, err error) {
 	for _, info := range chunk.Strategies() {
 		before := len(all)
@@ -58,6 +59,14 @@ func settings() (all []setting, err error) {
 			return nil, err
 		}
 		all = append(all, plan)
+	}
+	for _, overlap := range []int{0, 200} {
+		s, err := plan("recursive", setting{unit: "chars", size: 1000, overlap: overlap, note: ", as LangChain"},
+			map[string]any{"compat": "langchain"})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
 	}
 	return all, nil
 }
