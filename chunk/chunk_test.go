@@ -60,6 +60,15 @@ func tryParse(strategy string, limits chunktest.Limits, more string) (chunk.Spli
 	return plan.Splitter, err
 }
 
+// texts are the texts of the contract, as much of each as there is time for.
+func texts() []chunktest.Text {
+	all := chunktest.Texts()
+	for i := range all {
+		all[i].Text = strings.ToValidUTF8(all[i].Text[:min(len(all[i].Text), mostText)], "")
+	}
+	return all
+}
+
 func slowly(strategy string, limits chunktest.Limits, text string) []chunk.Span {
 	return slow{
 		text: text, recursive: strategy == "recursive",
@@ -99,7 +108,7 @@ func TestContract(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %d %d %s", strategy, limits.Size, limits.Overlap, limits.Unit), func(t *testing.T) {
 				t.Parallel()
 				s := parse(t, strategy, limits)
-				for _, text := range chunktest.Texts() {
+				for _, text := range texts() {
 					if limits.Unit == "tokens" {
 						text.Text = text.Text[:min(len(text.Text), tokenText)]
 					}
@@ -128,7 +137,7 @@ func TestFastIsSlow(t *testing.T) {
 		} {
 			s := parse(t, strategy, limits)
 			for _, text := range chunktest.Texts() {
-				short := text.Text[:min(len(text.Text), 400)] // may end in a broken character, on purpose
+				short := text.Text[:min(len(text.Text), slowText)] // may end in a broken character, on purpose
 				got, want := chunktest.Collect(s, short), slowly(strategy, limits, short)
 				if !slices.Equal(got, want) {
 					t.Errorf("%s %+v on %s:\n got %v\nwant %v", strategy, limits, text.Name, got, want)
@@ -250,8 +259,8 @@ func TestInvalidUTF8(t *testing.T) {
 				if limits.Unit == "tokens" {
 					continue
 				}
-				if got, want := chunktest.Collect(s, text[:min(len(text), 300)]),
-					slowly(strategy, limits, text[:min(len(text), 300)]); !slices.Equal(got, want) {
+				if got, want := chunktest.Collect(s, text[:min(len(text), slowText)]),
+					slowly(strategy, limits, text[:min(len(text), slowText)]); !slices.Equal(got, want) {
 					t.Errorf("%s %+v on %.20q: got %v, want %v", strategy, limits, text, got, want)
 				}
 			}

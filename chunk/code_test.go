@@ -105,7 +105,7 @@ func TestCode(t *testing.T) {
 	}
 	// auto, which looks at the head
 	s := parse(t, "code", chunktest.Limits{Unit: "chars", Size: 700})
-	for _, text := range chunktest.Texts() {
+	for _, text := range texts() {
 		checkWindows(t, s, text.Text)
 	}
 }

@@ -25,7 +25,7 @@ func TestHierarchical(t *testing.T) {
 		{Unit: "tokens", Size: 64, Levels: []int{16}, Sizer: sizer(t, "cl100k_base")},
 	} {
 		s := hierarchy(t, limits)
-		for _, text := range chunktest.Texts() {
+		for _, text := range texts() {
 			chunktest.Check(t, s, text.Text, limits)
 			if checkWindows(t, s, text.Text); t.Failed() {
 				t.Fatalf("text: %s", text.Name)

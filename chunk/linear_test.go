@@ -13,6 +13,12 @@ import (
 // tokenText is how much of each text is checked in tokens, in bytes.
 const tokenText = 1 << 30
 
+// slowText is how much of each text the slow splitters cut, in bytes.
+const slowText = 400
+
+// mostText is how much of each text the contract is checked on, in bytes.
+const mostText = 1 << 30
+
 // Not parallel: it measures time.
 func TestLinear(t *testing.T) {
 	for _, strategy := range append(strategies, "sentence") {

@@ -99,7 +99,7 @@ func TestMarkdown(t *testing.T) {
 					t.Fatalf("text: %s", name)
 				}
 			}
-			for _, text := range chunktest.Texts() {
+			for _, text := range texts() {
 				check(text.Name, text.Text)
 			}
 			for i, text := range markdownTexts {

@@ -35,7 +35,7 @@ func TestOptimal(t *testing.T) {
 			t.Parallel()
 			s := parse(t, "optimal", limits)
 			limits.Window = optimalWindow(limits)
-			for _, text := range chunktest.Texts() {
+			for _, text := range texts() {
 				if limits.Size < 10 {
 					text.Text = strings.ToValidUTF8(text.Text[:min(len(text.Text), 1000)], "")
 				}
@@ -52,7 +52,7 @@ func TestOptimal(t *testing.T) {
 func TestOptimalIsOptimal(t *testing.T) {
 	t.Parallel()
 	tried := 0
-	for _, text := range chunktest.Texts() {
+	for _, text := range texts() {
 		for at := 0; at < len(text.Text); at += 331 {
 			s := parse(t, "optimal", chunktest.Limits{Unit: "bytes", Size: 40})
 			part := strings.ToValidUTF8(text.Text[at:min(len(text.Text), at+90)], "")

@@ -25,7 +25,7 @@ func divided(s chunk.Splitter, text string, n int) (all []chunk.Chunk, parts int
 
 func TestDivide(t *testing.T) {
 	t.Parallel()
-	const size = 200 << 10
+	const size = 140 << 10
 	for _, info := range chunk.Strategies() {
 		t.Run(info.Name, func(t *testing.T) {
 			t.Parallel()

@@ -4,3 +4,9 @@ package chunk_test
 
 // tokenText is how much of each text is checked in tokens, in bytes: the race detector makes counting 20 times slower.
 const tokenText = 1500
+
+// slowText is how much of each text the slow splitters cut, in bytes; their time is quadratic.
+const slowText = 120
+
+// mostText is how much of each text the contract is checked on, in bytes; without the race detector it is all of it.
+const mostText = 1200

@@ -26,7 +26,7 @@ func TestSemantic(t *testing.T) {
 			t.Parallel()
 			s := parse(t, "semantic", limits)
 			limits.Window = optimalWindow(limits)
-			for _, text := range chunktest.Texts() {
+			for _, text := range texts() {
 				chunktest.Check(t, s, text.Text[:min(len(text.Text), 2000)], chunktest.Limits{}) // may end in half of a character
 				chunktest.Check(t, s, strings.ToValidUTF8(text.Text[:min(len(text.Text), 2000)], ""), limits)
 				if checkWindows(t, s, text.Text); t.Failed() {

@@ -406,7 +406,7 @@ func TestSentence(t *testing.T) {
 			whole := limits
 			whole.AtMost = true
 			aligned := parse(t, "sentence", whole)
-			for _, text := range append(chunktest.Texts(), sentenceTexts...) {
+			for _, text := range append(texts(), sentenceTexts...) {
 				if limits.Unit == "tokens" {
 					text.Text = strings.ToValidUTF8(text.Text[:min(len(text.Text), 500)], "")
 				}
@@ -429,8 +429,8 @@ func TestSentenceIsSlow(t *testing.T) {
 	t.Parallel()
 	for _, limits := range sentenceLimits {
 		s := parse(t, "sentence", limits)
-		for _, text := range append(chunktest.Texts(), sentenceTexts...) {
-			short := text.Text[:min(len(text.Text), 350)]
+		for _, text := range append(texts(), sentenceTexts...) {
+			short := text.Text[:min(len(text.Text), slowText)]
 			got, want := chunktest.Collect(s, short), slowSentences(limits, short)
 			if !slices.Equal(got, want) {
 				t.Errorf("%s %+v:\n got %s\nwant %s", text.Name, limits, cuts(short, got), cuts(short, want))

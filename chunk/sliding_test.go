@@ -40,7 +40,7 @@ func TestSlidingWindow(t *testing.T) {
 			limits.Overlap = limits.Size // tokens do not add up
 		}
 		limits.Window = -1 // white space is left out window by window
-		for _, text := range chunktest.Texts() {
+		for _, text := range texts() {
 			if limits.Unit == "tokens" {
 				text.Text = strings.ToValidUTF8(text.Text[:min(len(text.Text), 400)], "")
 			}

@@ -59,7 +59,7 @@ func TestWindows(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, text := range chunktest.Texts() {
+			for _, text := range texts() {
 				if checkWindows(t, plan.Splitter, text.Text); t.Failed() {
 					t.Fatalf("text: %s", text.Name)
 				}
