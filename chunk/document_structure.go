@@ -12,7 +12,7 @@ import (
 //	JSON Lines  every line is an object or an array, and there are two at least: between lines, Table
 //	CSV         four records at least, and all have as many cells, two at least: as table, Table
 //	code        it begins as programs do (#!, <?php, package, #include), or a third of its lines look like code and
-//	            none is a fence of Markdown: as recursive, Code
+//	            none is a fence of Markdown: as code, Code
 //	Markdown    it has a heading, a fence, a table, a list of several items, a quotation or front matter: as markdown,
 //	            with its kinds
 //	plain text  else: as recursive, Prose
@@ -39,7 +39,7 @@ func (z *documentStructure) walk() walk {
 		case formatCSV:
 			return newRowWalk(&tabular{sizing: z.sizing}, head)
 		case formatCode:
-			return &kindWalk{newSizedWalk(z.sizing, cutAtBest), Code}
+			return &kindWalk{newCodeWalk(z.sizing, nil, false), Code}
 		case formatMarkdown:
 			return newMarkdownWalk(z.sizing, false)
 		}
