@@ -52,7 +52,7 @@ func TestOptimal(t *testing.T) {
 func TestOptimalIsOptimal(t *testing.T) {
 	t.Parallel()
 	tried := 0
-	for _, text := range texts() {
+	for _, text := range chunktest.Texts() {
 		for at := 0; at < len(text.Text); at += 331 {
 			s := parse(t, "optimal", chunktest.Limits{Unit: "bytes", Size: 40})
 			part := strings.ToValidUTF8(text.Text[at:min(len(text.Text), at+90)], "")
