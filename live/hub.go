@@ -65,7 +65,8 @@ type Config struct {
 	// SlowAfter is how long a write must have been stuck before a stream beyond its mailbox is closed, 1 s. A socket
 	// that is behind only because the machine is busy catches up instead of being punished.
 	SlowAfter time.Duration
-	// WriteTimeout bounds every write to a client, 5 s. A client that takes nothing for so long is cut off.
+	// WriteTimeout bounds every write to a client, 5 s. A client that takes nothing for so long is cut off, a WebSocket's
+	// within twice that.
 	WriteTimeout time.Duration
 	// Heartbeat is the time between pings (WebSocket) or comment lines (SSE), 15 s. A WebSocket that was silent for
 	// three of them is dead.

@@ -182,6 +182,7 @@ type socket struct {
 
 	mu     sync.Mutex // one writer at a time
 	closed bool       // a close frame was written
+	until  time.Time  // the write deadline
 }
 
 var errClosed = errors.New("live: the WebSocket was closed")
@@ -194,13 +195,26 @@ func (k *socket) Write(p []byte) (int, error) {
 		return 0, errClosed
 	}
 	k.closed = len(p) > 0 && p[0] == headClose
-	if err := k.Conn.SetWriteDeadline(time.Now().Add(k.timeout)); err != nil {
-		return 0, err
+	// Setting a deadline moves a timer, which for thousands of sockets is a part of what a broadcast costs. So one serves
+	// for as long as a write that begins now still has the timeout.
+	if now := time.Now(); k.until.Sub(now) < k.timeout {
+		k.until = now.Add(2 * k.timeout)
+		if err := k.Conn.SetWriteDeadline(k.until); err != nil {
+			return 0, err
+		}
 	}
 	if k.cut.Load() { // after the deadline was set, so that abort cannot be undone by it
 		return 0, errClosed
 	}
 	return k.Conn.Write(p)
+}
+
+// SetDeadline is what gws calls around the handshake; the deadline of writes is then no longer the one that was set here.
+func (k *socket) SetDeadline(t time.Time) error {
+	k.mu.Lock()
+	k.until = time.Time{}
+	k.mu.Unlock()
+	return k.Conn.SetDeadline(t)
 }
 
 // lingering is how long a client has to answer a close frame.
