@@ -139,6 +139,7 @@ const (
 type codeOutline struct {
 	w        *structureWalk
 	language *language
+	nodes    []Context // of which the last were handed out; a full one is left to those who have it
 	pos      int
 	state    codeState
 
@@ -716,7 +717,11 @@ func (o *codeOutline) sign(text string, end int) {
 			d.outer = o.open[k-1].inside()
 		}
 		if d.text != "" {
-			d.node = &Context{Span{d.start, d.start + len(d.text)}, d.text, Declaration, k, d.outer}
+			if len(o.nodes) == cap(o.nodes) {
+				o.nodes = make([]Context, 0, 64) // one allocation for many: programs have more declarations than chunks
+			}
+			o.nodes = append(o.nodes, Context{Span{d.start, d.start + len(d.text)}, d.text, Declaration, k, d.outer})
+			d.node = &o.nodes[len(o.nodes)-1]
 		}
 		o.ctx = d.inside()
 	}
