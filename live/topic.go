@@ -284,10 +284,11 @@ func (h *Hub) observe(t *topic, p place) {
 
 // acceptEphemeral keeps f as the newest ephemeral event unless something newer was delivered. h.mu is held.
 func (h *Hub) acceptEphemeral(t *topic, f *frame) {
-	if !t.known || t.ended || f.place.before(t.place) || f.place == t.place && !f.time.After(t.heard) {
+	at := f.time.Truncate(time.Millisecond) // as it is on the wire: the copy that comes back over a bus has no more
+	if !t.known || t.ended || f.place.before(t.place) || f.place == t.place && !at.After(t.heard) {
 		return
 	}
-	t.place, t.heard = f.place, f.time
+	t.place, t.heard = f.place, at
 	h.setLatest(t, f)
 	for s := range t.streams {
 		s.wake()
