@@ -18,6 +18,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"chunkstream/chunk"
 	"chunkstream/client"
 	"chunkstream/event"
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 		context.AfterFunc(ctx, stop)
 		os.Exit(run(ctx, os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"chunkstream": main})
 }
 
 // server is the program in a process of its own.

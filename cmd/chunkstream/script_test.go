@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"chunkstream/servertest"
+)
+
+const scripts = "testdata/script"
+
+// TestScripts runs every script as a user would type it: with the real program, an empty home and nothing of ours in the
+// environment. "code N command …" wants that exit code. $ADDRESS is free to listen on.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: scripts,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("ADDRESS", servertest.FreeAddress(t))
+			e.Setenv("HOME", filepath.Join(e.WorkDir, ".home"))
+			return os.Mkdir(e.Getenv("HOME"), 0o700)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": exitCode, "await": await,
+		},
+		RequireUniqueNames: true,
+	})
+}
+
+// exitCode runs a command and wants its exit code, which is the first argument.
+func exitCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command [argument …]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// await waits until a server that was started in the background answers.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await address")
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+		if resp, err := http.Get("http://" + args[0] + "/readyz"); err == nil {
+			ts.Check(resp.Body.Close())
+			return
+		}
+	}
+	ts.Fatalf("nobody answered at %s within a minute", args[0])
+}
+
+// TestScriptsNameEverything: each command and each flag is in some script, after the name of its command.
+func TestScriptsNameEverything(t *testing.T) {
+	t.Parallel()
+	lines := scriptLines(t)
+	for _, missing := range unnamed(t, lines) {
+		t.Errorf("no script runs %q", missing)
+	}
+	if got := unnamed(t, lines[:0]); len(got) < 80 {
+		t.Errorf("without a script only %q are missing", got)
+	}
+}
+
+func scriptLines(t *testing.T) (lines []string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(scripts, "*.txtar"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("got scripts %q, %v", names, err)
+	}
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if strings.HasPrefix(line, "-- ") {
+				break
+			}
+			if _, command, ok := strings.Cut(line, "chunkstream "); ok && !strings.HasPrefix(line, "#") {
+				lines = append(lines, command)
+			}
+		}
+	}
+	return lines
+}
+
+// unnamed gives the commands and flags that no line has.
+func unnamed(t *testing.T, lines []string) (missing []string) {
+	t.Helper()
+	parser, err := kong.New(&commands{}, kong.Name("chunkstream"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := func(w string) *regexp.Regexp { return regexp.MustCompile(`(^|\s)` + regexp.QuoteMeta(w) + `($|[\s=])`) }
+	named := func(command, flag string) bool {
+		for _, line := range lines {
+			if strings.HasPrefix(strings.TrimSpace(line)+" ", command+" ") && (flag == "" || word(flag).MatchString(line)) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, node := range parser.Model.Leaves(false) {
+		command := commandOf(node)
+		if !named(command, "") {
+			missing = append(missing, command)
+		}
+		for _, flag := range node.Flags {
+			if !flag.Hidden && flag.Name != "help" && !named(command, "--"+flag.Name) {
+				missing = append(missing, command+" --"+flag.Name)
+			}
+		}
+	}
+	return missing
+}
+
+// commandOf is a command as it is typed behind the program's name.
+func commandOf(node *kong.Node) string {
+	var words []string
+	for ; node != nil && node.Type == kong.CommandNode; node = node.Parent {
+		words = append(words, node.Name)
+	}
+	slices.Reverse(words)
+	return strings.Join(words, " ")
+}
