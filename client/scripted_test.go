@@ -273,6 +273,33 @@ func TestWatchAllReconnect(t *testing.T) {
 	}
 }
 
+// A first socket and a first request may begin at once, although a transport fills in its settings at the first request.
+func TestFirstRequests(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	for range 20 {
+		transport := &http.Transport{}
+		c, err := client.New(server.URL, client.Options{HTTP: &http.Client{Transport: transport}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var both sync.WaitGroup
+		both.Go(func() {
+			if _, err := c.Operation(t.Context(), "op_x", 0); err == nil {
+				t.Error("got an operation of nothing")
+			}
+		})
+		for _, err := range c.Watch(t.Context(), "op_x", 0) {
+			if err == nil {
+				t.Error("got an event of nothing")
+			}
+		}
+		both.Wait()
+		transport.CloseIdleConnections()
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	for _, base := range []string{"", "127.0.0.1:8484", "ftp://x", "http://", "http://x?y=1", "http://x#y", ":"} {
 		if _, err := client.New(base, client.Options{}); err == nil {

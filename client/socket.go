@@ -43,12 +43,16 @@ func (c *Client) readSocket(ctx context.Context, path string, since int64, open 
 
 // tls gives the settings of the HTTP client's transport. HTTP/2 is not offered: it opens sockets in another way.
 func (c *Client) tls() *tls.Config {
-	if t, ok := c.http.Transport.(*http.Transport); ok && t.TLSClientConfig != nil {
-		config := t.TLSClientConfig.Clone()
-		config.NextProtos = nil
-		return config
+	t, ok := c.http.Transport.(*http.Transport)
+	if !ok {
+		return nil
 	}
-	return nil
+	// A transport fills in its settings at its first request, which may be under way: Clone waits for that.
+	config := t.Clone().TLSClientConfig
+	if config != nil {
+		config.NextProtos = nil
+	}
+	return config
 }
 
 // socket is one connection and what is to happen with what it says. Everything but Dial's guard runs in the goroutine
