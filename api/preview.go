@@ -61,11 +61,8 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
 	defer cancel()
-	if a.previews.Acquire(ctx, 1) != nil {
-		if r.Context().Err() != nil {
-			return r.Context().Err()
-		}
-		return problem("busy", "", "too many previews at once")
+	if err := a.acquirePreview(ctx, r); err != nil {
+		return err
 	}
 	defer a.previews.Release(1)
 	p, err := cut(ctx, in.plan, string(text), limit)

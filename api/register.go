@@ -94,6 +94,7 @@ func (a *API) register() {
 	}, a.documentText)
 
 	a.plain(previewOperation(a), a.preview)
+	a.plain(compareOperation(a), a.compare)
 	typed(a, huma.Operation{
 		Method: "GET", Path: "/v1/strategies", OperationID: "listStrategies", Tags: chunkingTag,
 		Summary: "List the strategies with the JSON Schema of their config",

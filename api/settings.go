@@ -153,3 +153,12 @@ func atoi(param, text string, low, high int) (int, error) {
 	}
 	return n, nil
 }
+
+// unitOf says what the sizes of a plan's chunks count.
+func unitOf(p chunk.Plan) string {
+	var s struct{ Unit string }
+	if json.Unmarshal(p.Settings, &s) != nil || s.Unit == "" {
+		return "chars"
+	}
+	return s.Unit
+}

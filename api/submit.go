@@ -389,31 +389,43 @@ func formError(err error) error {
 	return err
 }
 
-func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sink func(io.Reader) error) error {
+// readAll reads a body of at most limit bytes that has to be in memory, beside no more others than fit there; release
+// gives its place to them.
+func (a *API) readAll(r *http.Request, b *body, limit int64) (raw []byte, release func(), err error) {
 	expect := r.ContentLength
 	if expect < 0 {
-		expect = env.maxJSON
+		expect = limit
 	}
+	release = func() {}
 	if expect > jsonFree {
 		if !a.json.TryAcquire(expect) {
-			return problem("busy", "", "too many large JSON bodies at once; a raw body has no such limit")
+			return nil, nil, problem("busy", "", "too many large JSON bodies at once; a raw body has no such limit")
 		}
-		defer a.json.Release(expect)
+		release = func() { a.json.Release(expect) }
 	}
-	raw := make([]byte, 0, max(r.ContentLength, 0)+512)
+	raw = make([]byte, 0, max(r.ContentLength, 0)+512)
 	for {
 		n, err := b.Read(raw[len(raw):cap(raw)])
 		raw = raw[:len(raw)+n]
 		if err == io.EOF {
-			break
+			return raw, release, nil
 		}
 		if err != nil {
-			return err
+			release()
+			return nil, nil, err
 		}
 		if len(raw) == cap(raw) {
 			raw = slices.Grow(raw, len(raw))
 		}
 	}
+}
+
+func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sink func(io.Reader) error) error {
+	raw, release, err := a.readAll(r, b, env.maxJSON)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if len(raw) == 0 {
 		return problem("empty_document", "text", "the body is empty: send {\"text\":\"…\"}")
 	}
