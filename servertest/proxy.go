@@ -1,6 +1,7 @@
 package servertest
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"sync"
@@ -9,8 +10,8 @@ import (
 	"time"
 )
 
-// Proxy stands between a client and a server on loopback and can make the way between them slow or deaf. It starts
-// transparent and ends with the test.
+// Proxy stands between a client and a server on loopback and can make the way between them slow, deaf or broken. It
+// starts transparent and ends with the test. All methods may be called concurrently.
 type Proxy struct {
 	// Address is where clients connect.
 	Address string
@@ -19,9 +20,38 @@ type Proxy struct {
 	listener net.Listener
 	delay    atomic.Int64 // ns
 	deaf     atomic.Bool
+	reply    atomic.Pointer[trap]
+	request  atomic.Pointer[trap]
 	mu       sync.Mutex
-	conns    map[net.Conn]struct{}
+	wires    map[*wire]struct{}
 	wait     sync.WaitGroup
+
+	refused, broken, swallowed, delayed, trapped atomic.Int64
+}
+
+// ProxyCounts is what a proxy has done since it was started.
+type ProxyCounts struct {
+	Refused   int64 // connections of clients that ended at once because the server took none
+	Broken    int64 // connections that had been open and ended
+	Swallowed int64 // pieces of data that were lost
+	Delayed   int64 // pieces of data that were late
+	Trapped   int64 // connections that ended by DropReply or DropRequest
+}
+
+// wire is one client's connection and its counterpart.
+type wire struct {
+	client, server net.Conn
+	half           atomic.Bool // the server's side has ended and the client does not know
+}
+
+// trap lets some pieces of data that hold a mark never arrive.
+type trap struct {
+	mark []byte
+	left atomic.Int64
+}
+
+func (t *trap) catches(data []byte) bool {
+	return t != nil && bytes.Contains(data, t.mark) && t.left.Add(-1) >= 0
 }
 
 // StartProxy starts a proxy to a server's address.
@@ -31,7 +61,7 @@ func StartProxy(t testing.TB, target string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Address: l.Addr().String(), target: target, listener: l, conns: map[net.Conn]struct{}{}}
+	p := &Proxy{Address: l.Addr().String(), target: target, listener: l, wires: map[*wire]struct{}{}}
 	p.wait.Go(p.accept)
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -41,6 +71,12 @@ func StartProxy(t testing.TB, target string) *Proxy {
 		p.wait.Wait()
 	})
 	return p
+}
+
+// Counts may be called at any time.
+func (p *Proxy) Counts() ProxyCounts {
+	return ProxyCounts{Refused: p.refused.Load(), Broken: p.broken.Load(), Swallowed: p.swallowed.Load(),
+		Delayed: p.delayed.Load(), Trapped: p.trapped.Load()}
 }
 
 // Delay lets every piece of data wait that long in each direction.
@@ -56,13 +92,42 @@ func (p *Proxy) Hear() {
 	p.Cut()
 }
 
-// Cut closes all connections there are.
-func (p *Proxy) Cut() {
+// Cut closes all connections there are and says how many.
+func (p *Proxy) Cut() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for c := range p.conns {
-		_ = c.Close() // the other side may have closed it
+	for w := range p.wires {
+		w.close()
 	}
+	return len(p.wires)
+}
+
+// HalfOpen ends the server's side of all connections there are, and says how many: their clients hear nothing of it,
+// and what they send is lost, until Cut. New connections are sound.
+func (p *Proxy) HalfOpen() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for w := range p.wires {
+		if w.half.CompareAndSwap(false, true) {
+			_ = w.server.Close() // it may have ended by itself
+			n++
+		}
+	}
+	return n
+}
+
+// DropReply lets the next n answers that hold mark never arrive: the server has done what it was asked, and the
+// connection ends instead. An empty mark is in any answer; n of 0 ends an earlier call's wait.
+func (p *Proxy) DropReply(mark string, n int) { p.reply.Store(newTrap(mark, n)) }
+
+// DropRequest lets the next n requests that hold mark never arrive: the connection ends instead.
+func (p *Proxy) DropRequest(mark string, n int) { p.request.Store(newTrap(mark, n)) }
+
+func newTrap(mark string, n int) *trap {
+	t := &trap{mark: []byte(mark)}
+	t.left.Store(int64(n))
+	return t
 }
 
 func (p *Proxy) accept() {
@@ -73,28 +138,47 @@ func (p *Proxy) accept() {
 		}
 		server, err := net.Dial("tcp", p.target)
 		if err != nil {
+			p.refused.Add(1)
 			_ = client.Close()
 			continue
 		}
+		w := &wire{client: client, server: server}
 		p.mu.Lock()
-		p.conns[client], p.conns[server] = struct{}{}, struct{}{}
+		p.wires[w] = struct{}{}
 		p.mu.Unlock()
-		p.wait.Go(func() { p.pipe(server, client) })
-		p.wait.Go(func() { p.pipe(client, server) })
+		p.wait.Go(func() { p.pipe(w, server, client, &p.request) })
+		p.wait.Go(func() { p.pipe(w, client, server, &p.reply) })
 	}
 }
 
-// pipe copies until either side ends, then ends both.
-func (p *Proxy) pipe(to, from net.Conn) {
+// close ends both sides; either may have ended by itself.
+func (w *wire) close() {
+	_ = w.client.Close()
+	_ = w.server.Close()
+}
+
+// pipe copies until either side ends, then ends both, unless the wire is to seem whole to its client.
+func (p *Proxy) pipe(w *wire, to, from net.Conn, trap *atomic.Pointer[trap]) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if w.half.Load() && from == w.server {
+			return // the other direction ends the wire
+		}
 		if d := time.Duration(p.delay.Load()); d > 0 && n > 0 {
+			p.delayed.Add(1)
 			timer := time.NewTimer(d)
 			<-timer.C
 		}
-		if n > 0 && !p.deaf.Load() {
-			if _, werr := to.Write(buf[:n]); werr != nil {
+		switch {
+		case n == 0:
+		case p.deaf.Load() || w.half.Load():
+			p.swallowed.Add(1)
+		case trap.Load().catches(buf[:n]):
+			p.trapped.Add(1)
+			err = net.ErrClosed
+		default:
+			if _, werr := to.Write(buf[:n]); werr != nil && !w.half.Load() {
 				err = werr
 			}
 		}
@@ -103,9 +187,10 @@ func (p *Proxy) pipe(to, from net.Conn) {
 		}
 	}
 	p.mu.Lock()
-	delete(p.conns, to)
-	delete(p.conns, from)
+	if _, open := p.wires[w]; open {
+		p.broken.Add(1)
+		delete(p.wires, w)
+	}
 	p.mu.Unlock()
-	_ = to.Close()
-	_ = from.Close()
+	w.close()
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -201,6 +202,18 @@ func (p *Postgres) Database() string {
 	return fmt.Sprintf("postgres://chunkstream@127.0.0.1:%s/%s?sslmode=disable", p.port, name)
 }
 
+// Dump writes a database's content to a file, as SQL.
+func (p *Postgres) Dump(url, file string) error {
+	p.t.Helper()
+	out, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	cmd := p.command("pg_dump", "--dbname", url)
+	cmd.Stdout = out
+	return errors.Join(cmd.Run(), out.Close())
+}
+
 // Kill ends it at once, as a power cut would end it, and waits until it is gone.
 func (p *Postgres) Kill() {
 	if p.cmd == nil {
@@ -222,19 +235,25 @@ func (p *Postgres) Kill() {
 	p.cmd = nil
 }
 
-// FreeAddress gives a loopback address that nobody listens on.
+var asked atomic.Int64
+
+// FreeAddress gives a loopback address that nobody listens on. Its port is below those that systems give to outgoing
+// connections (32768 and up on Linux), so that a server that was killed finds it free when it starts again.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
+	for range 1000 {
+		port := 10000 + (int64(os.Getpid())*97+asked.Add(1))%22000
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-	}()
-	return l.Addr().String()
+		return l.Addr().String()
+	}
+	t.Fatal("no free port")
+	return ""
 }
 
 // until tries for half a minute.

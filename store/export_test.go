@@ -18,6 +18,9 @@ func (s *Store) write(t testing.TB, text string, args ...any) {
 	}
 }
 
+// Spoil writes what no method of the package writes.
+func (s *Store) Spoil(t testing.TB, text string) { s.write(t, text) }
+
 // LapseLeases lets every lease run out now.
 func (s *Store) LapseLeases(t testing.TB) {
 	s.write(t, `UPDATE operations SET lease_until = 1 WHERE status = 'processing'`)

@@ -58,7 +58,16 @@ SELECT 'I7 seq is not dense from 1', o.id, 'seq ' || o.seq || ', events ' || cou
  GROUP BY o.num, o.id, o.seq
 HAVING count(e.seq) <> o.seq OR COALESCE(min(e.seq), 0) <> 1 OR COALESCE(max(e.seq), 0) <> o.seq;
 
--- I8 (each client's list equals this one) is checked by the clients.
+SELECT 'I7 first event is not the only queued one', o.id, 'seq ' || e.seq || ' ' || e.type
+  FROM operation_events e JOIN operations o ON o.num = e.operation
+ WHERE (e.seq = 1) <> (e.type = 'queued');
+
+SELECT 'I7 newest event and status differ', o.id, o.status || ' with event ' || e.type
+  FROM operations o JOIN operation_events e ON e.operation = o.num AND e.seq = o.seq
+ WHERE o.status <> CASE e.type WHEN 'queued' THEN 'queued' WHEN 'retrying' THEN 'queued' WHEN 'handed_over' THEN 'queued'
+                               WHEN 'started' THEN 'processing' WHEN 'batch' THEN 'processing' ELSE e.type END;
+
+-- I8 (each client's list equals this one) is checked by the clients, and so is what I11 says of them.
 SELECT 'I9 progress goes back within an attempt', o.id, 'seq ' || e.seq
   FROM operation_events e JOIN operation_events p ON p.operation = e.operation AND p.seq = e.seq - 1 AND p.epoch = e.epoch
   JOIN operations o ON o.num = e.operation
@@ -72,6 +81,30 @@ SELECT 'I9 all done but not completed', o.id, 'seq ' || e.seq || ' ' || e.type
 SELECT 'I10 idempotency key without its operation', k.key, 'operation ' || k.operation
   FROM idempotency_keys k LEFT JOIN operations o ON o.num = k.operation AND o.owner = k.owner
  WHERE o.num IS NULL;
+
+SELECT 'I10 operation of two idempotency keys', o.id, count(*) || ' keys'
+  FROM idempotency_keys k JOIN operations o ON o.num = k.operation
+ GROUP BY o.num, o.id
+HAVING count(*) > 1;
+
+SELECT 'I11 operation on the document of another owner', o.id, 'owner ' || o.owner || ', document of ' || d.owner
+  FROM operations o JOIN documents d ON d.num = o.document
+ WHERE d.owner <> o.owner;
+
+SELECT 'I12 chunks of no operation', '', 'operation number ' || c.operation || ', ' || count(*) || ' chunks'
+  FROM chunks c LEFT JOIN operations o ON o.num = c.operation
+ WHERE o.num IS NULL
+ GROUP BY c.operation;
+
+SELECT 'I12 events of no operation', '', 'operation number ' || e.operation || ', ' || count(*) || ' events'
+  FROM operation_events e LEFT JOIN operations o ON o.num = e.operation
+ WHERE o.num IS NULL
+ GROUP BY e.operation;
+
+SELECT 'I12 parts of no document', '', 'document number ' || p.key / 65536 || ', ' || count(*) || ' parts'
+  FROM document_parts p LEFT JOIN documents d ON d.num = p.key / 65536
+ WHERE d.num IS NULL
+ GROUP BY p.key / 65536;
 
 SELECT 'I12 a lease is held', id, worker FROM operations WHERE lease_until > 0;
 

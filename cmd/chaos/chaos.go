@@ -1,0 +1,372 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+
+	"chunkstream/servertest"
+	"chunkstream/store"
+)
+
+// chaos is one run: servers, processes, load, faults, and what was found wrong.
+type chaos struct {
+	cfg      config
+	host     *host
+	temp     string // where processes put temporary files
+	began    time.Time
+	database store.Config
+	db       *sql.DB // past the proxy
+
+	pg        *servertest.Postgres
+	sqlProxy  *servertest.Proxy
+	redis     *servertest.Redis
+	redisData string
+	redProxy  *servertest.Proxy
+	processes []*process
+	load      *load
+
+	broken context.CancelFunc // a violation was found: no more faults
+
+	mu         sync.Mutex
+	log        *os.File
+	violations []string
+	hidden     int // violations beyond those kept
+	tally      map[string]*count
+	deaths     []death
+	took       map[string][]time.Duration
+	unsettled  int // database faults that are under way: a process may then fail to start
+}
+
+// count is how often a kind of fault was tried, and had an effect.
+type count struct{ tried, bitten, redrawn int }
+
+// death is a process that was killed while it may have held operations.
+type death struct {
+	worker string
+	at     time.Time
+}
+
+// maxViolations is how many are kept: after the first hundred nobody reads on.
+const maxViolations = 100
+
+func newChaos(cfg config) (*chaos, error) {
+	c := &chaos{cfg: cfg, began: time.Now(), tally: map[string]*count{}, took: map[string][]time.Duration{}}
+	c.host = &host{folder: cfg.folder, fail: c.violate}
+	c.temp = filepath.Join(cfg.folder, "tmp")
+	if err := os.MkdirAll(c.temp, 0o777); err != nil {
+		return nil, err
+	}
+	var err error
+	c.log, err = os.Create(filepath.Join(cfg.folder, "faults.jsonl"))
+	return c, err
+}
+
+// violate notes a broken promise.
+func (c *chaos) violate(format string, args ...any) {
+	c.mu.Lock()
+	if len(c.violations) < maxViolations {
+		c.violations = append(c.violations, fmt.Sprintf(format, args...))
+	} else {
+		c.hidden++
+	}
+	broken := c.broken
+	c.mu.Unlock()
+	c.note(map[string]any{"violation": fmt.Sprintf(format, args...)})
+	if broken != nil {
+		broken()
+	}
+}
+
+// note writes a line to the log of the run.
+func (c *chaos) note(line map[string]any) {
+	line["ms"] = time.Since(c.began).Milliseconds()
+	b, err := json.Marshal(line)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		_, err = c.log.Write(append(b, '\n'))
+	}
+	if err != nil && len(c.violations) < maxViolations {
+		c.violations = append(c.violations, "the log of faults cannot be written: "+err.Error())
+	}
+}
+
+func (c *chaos) measured(what string, d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.took[what] = append(c.took[what], d)
+}
+
+// patience is how long anything may take on a machine that is busy with other things, before it counts as never.
+const patience = 60 * time.Second
+
+// play is the whole run. What it finds is in violations.
+func (c *chaos) play(ctx context.Context) {
+	defer func() {
+		if f, ok := recover().(fatal); ok {
+			c.violate("%s", string(f))
+		}
+		for _, p := range c.processes {
+			p.kill()
+		}
+		if len(c.violations) > 0 {
+			c.dump()
+		}
+		if c.db != nil {
+			_ = c.db.Close()
+		}
+		c.host.end()
+		_ = c.log.Close()
+	}()
+	if err := c.open(ctx); err != nil {
+		c.violate("start: %v", err)
+		return
+	}
+	for _, p := range c.processes {
+		if err := c.up(ctx, p); err != nil {
+			c.violate("start: %v", err)
+			return
+		}
+	}
+	c.load = newLoad(c)
+	c.load.run(ctx, 2*c.cfg.flows) // warm-up: what pools and caches keep is no leak
+	baseline := c.rest(ctx)
+
+	faulty, broken := context.WithCancel(ctx)
+	defer broken()
+	if c.cfg.duration > 0 {
+		faulty, broken = context.WithTimeout(faulty, c.cfg.duration)
+		defer broken()
+	}
+	c.mu.Lock()
+	c.broken = broken
+	failed := len(c.violations) > 0
+	c.mu.Unlock()
+	if failed {
+		return
+	}
+	c.load.start(ctx)
+	c.inflict(faulty)
+	for _, p := range c.processes { // all that was killed is there again, all that was broken is whole
+		if err := c.up(ctx, p); err != nil {
+			c.violate("after the faults: %v", err)
+			return
+		}
+	}
+	c.load.finish()
+	if ctx.Err() != nil {
+		c.violate("interrupted")
+		return
+	}
+	c.leftovers(ctx, baseline)
+	c.stop(ctx)
+	c.check(ctx)
+}
+
+// open starts the servers and describes the processes.
+func (c *chaos) open(ctx context.Context) error {
+	flags := []string{"--lease", c.cfg.lease.String(), "--poison-after", "1000000"} // an operation that is hit often is no poison
+	driver, source := "pgx", ""
+	switch c.cfg.store {
+	case "postgres":
+		c.pg = servertest.StartPostgres(c.host)
+		source = c.pg.Database()
+		c.database = store.Config{DatabaseURL: source}
+		u, err := url.Parse(source)
+		if err != nil {
+			return err
+		}
+		c.sqlProxy = servertest.StartProxy(c.host, u.Host)
+		u.Host = c.sqlProxy.Address
+		flags = append(flags, "--database", u.String())
+	default:
+		data := filepath.Join(c.cfg.folder, "data")
+		if err := os.MkdirAll(data, 0o700); err != nil {
+			return err
+		}
+		c.database = store.Config{Path: filepath.Join(data, "chunkstream.db")}
+		driver, source = "sqlite", "file:"+c.database.Path+"?_pragma=busy_timeout(5000)"
+		flags = append(flags, "--data", data)
+	}
+	if c.cfg.redis {
+		c.redisData = filepath.Join(c.cfg.folder, "redis")
+		if err := os.MkdirAll(c.redisData, 0o755); err != nil {
+			return err
+		}
+		c.redis = servertest.StartRedis(c.host, "--dir", c.redisData, "--appendonly", "yes", "--appendfsync", "everysec",
+			"--logfile", filepath.Join(c.cfg.folder, "redis.log"))
+		c.redProxy = servertest.StartProxy(c.host, c.redis.Address)
+		flags = append(flags, "--redis", "redis://"+c.redProxy.Address)
+	}
+	add := func(spared bool, name, command string, more ...string) error {
+		p, err := newProcess(c, name, command, append(more, flags...)...)
+		p.spared, p.works = spared, command == "worker"
+		c.processes = append(c.processes, p)
+		return err
+	}
+	var err error
+	switch {
+	case c.cfg.store == "sqlite" && !c.cfg.redis: // one process is all there is
+		if err = add(false, "serve", "serve", "--workers", "2"); err == nil {
+			c.processes[0].works = true
+		}
+	default:
+		for _, p := range []struct {
+			spared  bool
+			name    string
+			command string
+			workers string
+		}{
+			{true, "web1", "serve", "0"}, {false, "web2", "serve", "0"},
+			{true, "worker1", "worker", "1"}, {false, "worker2", "worker", "1"}, {false, "worker3", "worker", "1"},
+		} {
+			if err == nil {
+				err = add(p.spared, p.name, p.command, "--workers", p.workers)
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	// Migrations first, by one process alone: faults during them are another test's.
+	if err := c.up(ctx, c.processes[0]); err != nil {
+		return err
+	}
+	if c.db, err = sql.Open(driver, source); err != nil {
+		return err
+	}
+	c.db.SetMaxOpenConns(8)
+	return c.db.PingContext(ctx)
+}
+
+// up has a process run and be ready, however often it must be started again while the database is away.
+func (c *chaos) up(ctx context.Context, p *process, env ...string) error {
+	began := time.Now()
+	for ctx.Err() == nil {
+		if !p.running() {
+			if err := p.start(env...); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+		_, exited := p.state()
+		for {
+			if s, _, err := p.readiness(ctx); err == nil && (s == "ready" || s == "degraded") {
+				return nil
+			}
+			select {
+			case <-exited:
+			default:
+				if time.Since(began) > patience {
+					return fmt.Errorf("%s was not ready within %v", p.name, patience)
+				}
+				if !pause(ctx, 3*time.Millisecond) {
+					return ctx.Err()
+				}
+				continue
+			}
+			break
+		}
+		how, _ := p.end(0)
+		if len(env) > 0 && how.Signaled() {
+			return nil // killed by the crash point before it was ready
+		}
+		if how.ExitStatus() != exitUnreachable && !(c.databaseAway() && how.Exited()) {
+			return fmt.Errorf("%s ended with %v while it started: see %s", p.name, describe(how), p.log)
+		}
+		if time.Since(began) > patience {
+			return fmt.Errorf("%s could not be started within %v", p.name, patience)
+		}
+		if !pause(ctx, 50*time.Millisecond) {
+			break
+		}
+	}
+	return ctx.Err()
+}
+
+func (c *chaos) databaseAway() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsettled > 0
+}
+
+// stop asks every process to end, and all must do so in order.
+func (c *chaos) stop(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, p := range c.processes {
+		all.Go(func() {
+			p.expect()
+			began := time.Now()
+			if err := p.signal(15); err != nil {
+				c.violate("%s was not there to be stopped at the end: %v", p.name, err)
+				return
+			}
+			how, ok := p.end(30 * time.Second)
+			switch {
+			case !ok:
+				c.violate("%s had not ended 30 s after SIGTERM", p.name)
+			case how.ExitStatus() != 0:
+				c.violate("%s ended with %s after SIGTERM, want 0", p.name, describe(how))
+			}
+			c.measured("SIGTERM → ended", time.Since(began))
+		})
+	}
+	all.Wait()
+}
+
+// dump keeps what is needed to look into a failure.
+func (c *chaos) dump() {
+	if c.pg == nil {
+		return // the file is in the folder
+	}
+	if err := c.pg.Dump(c.database.DatabaseURL, filepath.Join(c.cfg.folder, "database.sql")); err != nil {
+		c.note(map[string]any{"dump": err.Error()})
+	}
+}
+
+// holds are the operations that a worker holds now, and their epochs.
+func (c *chaos) holds(ctx context.Context, worker string) (map[string]int64, error) {
+	rows, err := c.db.QueryContext(ctx, `SELECT id, epoch FROM operations WHERE status = 'processing' AND worker = $1`, worker)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	held := map[string]int64{}
+	for rows.Next() {
+		var id string
+		var epoch int64
+		if err := rows.Scan(&id, &epoch); err != nil {
+			return nil, err
+		}
+		held[id] = epoch
+	}
+	return held, rows.Err()
+}
+
+// moved is one of held that somebody else has claimed since, or "".
+func (c *chaos) moved(ctx context.Context, held map[string]int64) string {
+	for id, epoch := range held {
+		var now int64
+		err := c.db.QueryRowContext(ctx, `SELECT epoch FROM operations WHERE id = $1`, id).Scan(&now)
+		if err == nil && now > epoch {
+			return id
+		}
+	}
+	return ""
+}
+
+func describe(how syscall.WaitStatus) string {
+	if how.Signaled() {
+		return "signal " + how.Signal().String()
+	}
+	return fmt.Sprintf("exit code %d", how.ExitStatus())
+}

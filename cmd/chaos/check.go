@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"chunkstream/event"
+	"chunkstream/store"
+)
+
+// resting is what a quiet process and Redis hold.
+type resting struct {
+	goroutines, fds map[string]float64 // by process
+	clients         int64              // of Redis
+}
+
+// What may be more at the end than after the warm-up without being a leak: connections that pools keep.
+const (
+	moreGoroutines = 15
+	moreFiles      = 30
+	moreClients    = 20
+)
+
+// rest waits until the processes do nothing and says what they hold.
+func (c *chaos) rest(ctx context.Context) resting {
+	for _, p := range c.load.webs {
+		p.http.CloseIdleConnections()
+	}
+	pause(ctx, 300*time.Millisecond) // for connections that are being closed; more than that costs nothing but strictness
+	r := resting{map[string]float64{}, map[string]float64{}, 0}
+	for _, p := range c.processes {
+		m, err := p.metrics(ctx)
+		if err != nil {
+			c.violate("%s: read metrics: %v", p.name, err)
+			continue
+		}
+		r.goroutines[p.name], r.fds[p.name] = m["go_goroutines"], m["process_open_fds"]
+	}
+	if c.redis != nil {
+		r.clients = c.redisNumber(`return tonumber(string.match(redis.call('INFO', 'clients'), 'connected_clients:(%d+)'))`)
+	}
+	return r
+}
+
+// leftovers compares what is held at the end with the baseline, until it is no more than that or never will be.
+func (c *chaos) leftovers(ctx context.Context, baseline resting) {
+	var wrong []string
+	for end := time.Now().Add(patience / 2); ; {
+		wrong = nil
+		now := c.rest(ctx)
+		more := func(what string, had, has, allowed float64) {
+			if has > had+allowed {
+				wrong = append(wrong, fmt.Sprintf("I12: %s: %v after the warm-up, %v at the end", what, had, has))
+			}
+		}
+		for _, p := range c.processes {
+			more(p.name+": goroutines", baseline.goroutines[p.name], now.goroutines[p.name], moreGoroutines)
+			more(p.name+": open files", baseline.fds[p.name], now.fds[p.name], moreFiles)
+		}
+		more("connections to Redis", float64(baseline.clients), float64(now.clients), moreClients)
+		if len(wrong) == 0 || time.Now().After(end) || !pause(ctx, 200*time.Millisecond) {
+			break
+		}
+	}
+	for _, w := range wrong {
+		c.violate("%s", w)
+	}
+	if c.redis != nil {
+		n := c.redisNumber(`local n, at = 0, '0'
+repeat
+  local r = redis.call('SCAN', at, 'COUNT', 1000)
+  at = r[1]
+  for _, k in ipairs(r[2]) do
+    if redis.call('PTTL', k) == -1 then n = n + 1 end
+  end
+until at == '0'
+return n`)
+		if n > 0 {
+			c.violate("I12: %d keys of Redis live for ever", n)
+		}
+	}
+	if names, err := os.ReadDir(c.temp); err != nil || len(names) > 0 {
+		c.violate("I12: %d temporary files are left in %s (%v)", len(names), c.temp, err)
+	}
+}
+
+// crashed are words of a process that ended as no process should, whoever killed it later.
+var crashed = regexp.MustCompile(`(?m)^(panic: .*|fatal error: .*|WARNING: DATA RACE)|"panic in a run"`)
+
+// check looks at what the run has left in SQL and compares it with what clients were told.
+func (c *chaos) check(ctx context.Context) {
+	for _, p := range c.processes {
+		text, err := os.ReadFile(p.log)
+		if err != nil {
+			c.violate("%v", err)
+		}
+		if found := crashed.Find(text); found != nil {
+			c.violate("%s said %q: see %s", p.name, found, p.log)
+		}
+	}
+	if c.cfg.store == "sqlite" {
+		names, err := filepath.Glob(filepath.Join(filepath.Dir(c.database.Path), "*"))
+		extra := slices.DeleteFunc(names, func(n string) bool { return strings.HasPrefix(n, c.database.Path) })
+		if err != nil || len(extra) > 0 {
+			c.violate("I12: files beside the database: %v, %v", extra, err)
+		}
+	}
+	db, err := store.Open(ctx, c.database)
+	if err != nil {
+		c.violate("open the database: %v", err)
+		return
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			c.violate("close the database: %v", err)
+		}
+	}()
+	lines, err := db.CheckInvariants(ctx)
+	if err != nil {
+		c.violate("%v", err)
+	}
+	for _, line := range lines {
+		c.violate("%s", line)
+	}
+	known := map[string]bool{}
+	texts := map[string]string{} // document → sum of its text
+	for _, t := range c.load.tickets {
+		if known[t.op.ID] {
+			c.violate("I10: %s answers for two keys", t.op.ID)
+		}
+		known[t.op.ID] = true
+		c.checkOperation(ctx, db, t, texts)
+	}
+	c.checkNobodyElse(ctx, known)
+	c.recoveries(ctx)
+}
+
+const owner = "local"
+
+func (c *chaos) checkOperation(ctx context.Context, db *store.Store, t *ticket, texts map[string]string) {
+	op, err := db.Operation(ctx, owner, t.op.ID)
+	if err != nil {
+		c.violate("I1: %s was acknowledged: %v", t.op.ID, err)
+		return
+	}
+	want := store.Completed
+	if t.cancelled == "asked" {
+		want = store.Cancelled
+	} else if t.cancelled != "" {
+		want = store.Status(t.cancelled)
+	}
+	if op.Status != want {
+		c.violate("%s ended as %s (%v), want %s (cancel: %q)", op.ID, op.Status, op.Error, want, t.cancelled)
+	}
+	events, err := db.Events(ctx, owner, op.ID, 0, 1<<20)
+	if err != nil {
+		c.violate("%s: %v", op.ID, err)
+	}
+	for _, w := range t.watches {
+		c.checkWatch(t, w, events)
+	}
+	if texts[op.DocumentID] == "" {
+		sum := sha256.New()
+		if err := db.DocumentText(ctx, owner, op.DocumentID, sum); err != nil {
+			c.violate("I2: the text of %s: %v", op.ID, err)
+		}
+		texts[op.DocumentID] = hex.EncodeToString(sum.Sum(nil))
+	}
+	if sum := sha256.Sum256([]byte(t.text)); texts[op.DocumentID] != hex.EncodeToString(sum[:]) {
+		c.violate("I2: the text of %s is not what was submitted", op.ID)
+	}
+	if op.Status == store.Completed {
+		c.checkChunks(ctx, db, op, t.text)
+	}
+}
+
+// checkWatch compares a watcher's list with SQL's from where it began.
+func (c *chaos) checkWatch(t *ticket, w *watch, events []event.Event) {
+	if !w.ended {
+		c.violate("I8: a watcher of %s over %s never saw its end: %d events", t.op.ID, w.over, len(w.events))
+		return
+	}
+	after := max(w.after, 0)
+	want := events[min(after, int64(len(events))):]
+	list := func(evs []event.Event) (lines []string) {
+		for _, e := range evs {
+			lines = append(lines, fmt.Sprintf("%d %s attempt %d %d chunks %d bytes at %d", e.Seq, e.Type, e.Data.Attempt, e.Data.Chunks,
+				e.Data.BytesDone, e.Time.UnixMilli()))
+		}
+		return lines
+	}
+	got, wanted := list(w.events), list(want)
+	if !slices.Equal(got, wanted) {
+		c.violate("I8: a watcher of %s over %s after %d saw\n  %s\nwant\n  %s", t.op.ID, w.over, after,
+			strings.Join(got, "\n  "), strings.Join(wanted, "\n  "))
+	}
+}
+
+// checkChunks compares what is stored with a run without faults.
+func (c *chaos) checkChunks(ctx context.Context, db *store.Store, op store.Operation, text string) {
+	want, err := c.load.split(text, op.Strategy, op.Settings)
+	if err != nil {
+		c.violate("I2: %s: %v", op.ID, err)
+		return
+	}
+	const page = 5000
+	n := 0
+	for {
+		got, err := db.Chunks(ctx, owner, op.ID, int64(n), page, false)
+		if err != nil {
+			c.violate("I2: %s: %v", op.ID, err)
+			return
+		}
+		for _, g := range got {
+			if n >= len(want) || g.Index != int64(n) || g.StartByte != int64(want[n].Start) || g.EndByte != int64(want[n].End) ||
+				!sameFacts(g.Facts, store.FactsOf(want[n])) {
+				c.violate("I2: %s: chunk %d of %d is %d [%d, %d) %+v, not as in a run without faults", op.ID, n, len(want), g.Index,
+					g.StartByte, g.EndByte, g.Facts)
+				return
+			}
+			n++
+		}
+		if len(got) < page {
+			break
+		}
+	}
+	if n != len(want) || op.Chunks != int64(n) {
+		c.violate("I2: %s has %d chunks and says %d; a run without faults has %d", op.ID, n, op.Chunks, len(want))
+	}
+}
+
+func sameFacts(a, b store.Facts) bool {
+	if a.Known != b.Known || a.Boundary != b.Boundary || a.Reason != b.Reason || a.Kind != b.Kind || a.Level != b.Level || a.Up != b.Up {
+		return false
+	}
+	return slices.EqualFunc(a.Context, b.Context, func(x, y store.Context) bool {
+		return x.Kind == y.Kind && x.Level == y.Level && x.StartByte == y.StartByte && x.EndByte == y.EndByte
+	})
+}
+
+// sampleName is the operation that a server on SQLite makes by itself.
+const sampleName = "sample.md"
+
+// checkNobodyElse looks for operations that no client was told of.
+func (c *chaos) checkNobodyElse(ctx context.Context, known map[string]bool) {
+	rows, err := c.db.QueryContext(ctx, `SELECT id FROM operations WHERE name <> '`+sampleName+`'`)
+	if err != nil {
+		c.violate("%v", err)
+		return
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			c.violate("%v", err)
+			return
+		}
+		if !known[id] {
+			c.violate("I10: %s is there, and no client was told of it", id)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		c.violate("%v", err)
+	}
+}
+
+// recoveries measures, from the events in SQL, how long what a dead or stopping worker had was nobody's.
+func (c *chaos) recoveries(ctx context.Context) {
+	died := map[string]time.Time{}
+	for _, d := range c.deaths {
+		died[d.worker] = d.at
+	}
+	rows, err := c.db.QueryContext(ctx, `SELECT operation, type, at, COALESCE(data ->> 'worker', '') FROM operation_events ORDER BY operation, seq`)
+	if err != nil {
+		c.violate("%v", err)
+		return
+	}
+	defer func() { _ = rows.Close() }()
+	var before int64
+	var holder string
+	var handed time.Time
+	for rows.Next() {
+		var operation, at int64
+		var typ, worker string
+		if err := rows.Scan(&operation, &typ, &at, &worker); err != nil {
+			c.violate("%v", err)
+			return
+		}
+		when := time.UnixMilli(at)
+		if operation != before {
+			before, holder, handed = operation, "", time.Time{}
+		}
+		switch event.Type(typ) {
+		case event.Started:
+			if d, dead := died[holder]; dead && when.After(d) {
+				c.measured("kill → resumed", when.Sub(d))
+			}
+			if !handed.IsZero() {
+				c.measured("handed over → resumed", when.Sub(handed))
+			}
+			holder, handed = worker, time.Time{}
+		case event.HandedOver:
+			holder, handed = "", when
+		}
+	}
+	if err := rows.Err(); err != nil {
+		c.violate("%v", err)
+	}
+}

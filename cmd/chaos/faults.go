@@ -1,0 +1,398 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"chunkstream/crashpoint"
+)
+
+// fault is one entry of the schedule.
+type fault struct {
+	lane   string // process, redis or sql
+	kind   string
+	victim string        // a process
+	after  time.Duration // from the fault before on the same victim
+	holds  time.Duration // how long it lasts
+	n      int           // a number that the kind uses: which hit of a crash point, how many bytes …
+}
+
+// kinds are the faults that can be drawn, each with its weight.
+type kind struct {
+	name   string
+	weight int
+	needs  func(c config) bool
+}
+
+func postgres(c config) bool { return c.store == "postgres" }
+func sqlite(c config) bool   { return c.store == "sqlite" }
+
+var lanes = map[string][]kind{
+	"process": append([]kind{{"kill", 40, nil}, {"freeze", 25, nil}, {"term", 12, nil}, {"term-kill", 3, nil}}, crashKinds()...),
+	"redis": {
+		{"redis-kill-empty", 2, nil}, {"redis-kill", 2, nil}, {"redis-aof-cut", 2, nil}, {"redis-freeze", 2, nil},
+		{"redis-flushall", 3, nil}, {"redis-del", 4, nil}, {"redis-pause", 2, nil}, {"redis-full", 3, nil},
+		{"redis-readonly", 2, nil}, {"redis-script-flush", 2, nil}, {"redis-client-kill", 3, nil},
+		{"redis-cut", 3, nil}, {"redis-blackhole", 2, nil}, {"redis-slow", 2, nil}, {"redis-half-open", 2, nil},
+		{"redis-lost-reply", 4, nil}, {"redis-lost-request", 2, nil},
+	},
+	"sql": {
+		{"pg-restart", 3, postgres}, {"pg-cut", 3, postgres}, {"pg-commit-unanswered", 4, postgres},
+		{"pg-commit-lost", 3, postgres}, {"pg-slow", 2, postgres}, {"pg-terminate", 3, postgres},
+		{"sqlite-busy", 3, sqlite}, {"sqlite-busy-long", 1, sqlite},
+	},
+}
+
+const crashPrefix = "crash-"
+
+func crashKinds() (all []kind) {
+	for _, p := range crashpoint.Points() {
+		all = append(all, kind{crashPrefix + string(p), 2, nil})
+	}
+	return all
+}
+
+func allKinds() (names []string) {
+	for _, lane := range []string{"process", "redis", "sql"} {
+		for _, k := range lanes[lane] {
+			names = append(names, k.name)
+		}
+	}
+	return names
+}
+
+func known(name string) bool { return slices.Contains(allKinds(), name) }
+
+// drawable are the kinds of a lane that this run may draw.
+func drawable(cfg config, lane string) (all []kind) {
+	for _, k := range lanes[lane] {
+		if (k.needs == nil || k.needs(cfg)) && (cfg.only == "" || slices.Contains(strings.Split(cfg.only, ","), k.name)) {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// victims are the processes that a kind can hit.
+func victims(kind string, all []*process) (names []string) {
+	for _, p := range all {
+		point := crashpoint.Point(strings.TrimPrefix(kind, crashPrefix))
+		fits := true
+		if strings.HasPrefix(kind, crashPrefix) {
+			switch point {
+			case crashpoint.AfterStage, crashpoint.AfterSubmitCommit, crashpoint.BeforeWake:
+				fits = p.web
+			case crashpoint.BeforePublish:
+				fits = p.works // a web process publishes by another way
+			default:
+				fits = p.works
+			}
+		}
+		if !fits || p.spared && kind != "freeze" {
+			continue
+		}
+		names = append(names, p.name)
+		if kind == "freeze" && p.works { // a frozen worker is a zombie; a frozen web process only keeps silent
+			names = append(names, p.name, p.name)
+		}
+	}
+	return names
+}
+
+// draw gives the next fault of a lane.
+func draw(rng *rand.Rand, cfg config, lane string, all []*process) (fault, bool) {
+	f := fault{lane: lane}
+	kinds := drawable(cfg, lane)
+	total := 0
+	for _, k := range kinds {
+		if lane != "process" || len(victims(k.name, all)) > 0 {
+			total += k.weight
+		}
+	}
+	if total == 0 {
+		return f, false
+	}
+	at := rng.IntN(total)
+	for _, k := range kinds {
+		if lane == "process" && len(victims(k.name, all)) == 0 {
+			continue
+		}
+		if at -= k.weight; at < 0 {
+			f.kind = k.name
+			break
+		}
+	}
+	if lane == "process" {
+		names := victims(f.kind, all)
+		f.victim = names[rng.IntN(len(names))]
+	}
+	f.after = time.Duration(rng.IntN(200)) * time.Millisecond
+	f.holds = cfg.lease*time.Duration(rng.IntN(100))/100 + 20*time.Millisecond
+	f.n = 1 + rng.IntN(8)
+	return f, true
+}
+
+// schedule draws all faults of a run from its seed, by the process, or else the lane, that has them.
+func schedule(cfg config, all []*process) map[string][]fault {
+	by := map[string][]fault{}
+	for i, lane := range []string{"process", "redis", "sql"} {
+		rng := rand.New(rand.NewPCG(cfg.seed, uint64(i)))
+		for range []int{cfg.faults, cfg.redisN, cfg.sqlN}[i] {
+			f, ok := draw(rng, cfg, lane, all)
+			if !ok {
+				break
+			}
+			by[f.lane+f.victim] = append(by[f.lane+f.victim], f)
+		}
+	}
+	return by
+}
+
+// redraws is how often a fault may be replaced because what it was to hit was not there.
+const redraws = 25
+
+// inflict has every lane suffer its faults side by side, and returns when all of them have, and are mended.
+func (c *chaos) inflict(ctx context.Context) {
+	by := schedule(c.cfg, c.processes)
+	var all sync.WaitGroup
+	for _, p := range c.processes {
+		all.Go(func() { c.suffer(ctx, p, by["process"+p.name]) })
+	}
+	all.Go(func() { c.sufferAll(ctx, by["redis"], c.redisFault) })
+	all.Go(func() { c.sufferAll(ctx, by["sql"], c.sqlFault) })
+	all.Wait()
+}
+
+// outcome is what became of a fault. One that could not bite says why in how.
+type outcome struct {
+	bitten bool
+	how    string
+}
+
+// guard turns a server that cannot be started into a violation: lanes have goroutines of their own.
+func (c *chaos) guard(lane string) {
+	if r := recover(); r != nil {
+		f, ok := r.(fatal)
+		if !ok {
+			panic(r)
+		}
+		c.violate("%s: %s", lane, string(f))
+	}
+}
+
+// sufferAll is a lane without a process.
+func (c *chaos) sufferAll(ctx context.Context, faults []fault, one func(context.Context, fault) outcome) {
+	defer c.guard("faults")
+	rng := rand.New(rand.NewPCG(c.cfg.seed, 100+uint64(len(faults))))
+	for _, f := range faults {
+		c.untilBitten(ctx, rng, f, one, func(k kind) bool { return true })
+	}
+}
+
+// suffer is one process's faults. Between them it may be down; whether it ends by itself is looked at.
+func (c *chaos) suffer(ctx context.Context, p *process, faults []fault) {
+	defer c.guard(p.name)
+	rng := rand.New(rand.NewPCG(c.cfg.seed, 200+uint64(slices.Index(c.processes, p))))
+	for _, f := range faults {
+		c.untilBitten(ctx, rng, f, func(ctx context.Context, f fault) outcome { return c.processFault(ctx, p, f) },
+			func(k kind) bool { return slices.Contains(victims(k.name, c.processes), p.name) })
+	}
+}
+
+// untilBitten tries a fault, and others of its lane in its place when it could not bite.
+func (c *chaos) untilBitten(ctx context.Context, rng *rand.Rand, f fault, one func(context.Context, fault) outcome, fits func(kind) bool) {
+	for range redraws {
+		if !pause(ctx, f.after) {
+			return
+		}
+		at := time.Since(c.began)
+		o := one(ctx, f)
+		if ctx.Err() != nil && !o.bitten {
+			return
+		}
+		c.count(f.kind, o)
+		c.note(map[string]any{"at": at.Milliseconds(), "fault": f.kind, "victim": f.victim, "bitten": o.bitten, "how": o.how})
+		if o.bitten {
+			return
+		}
+		kinds := slices.DeleteFunc(drawable(c.cfg, f.lane), func(k kind) bool { return !fits(k) })
+		f.kind = kinds[rng.IntN(len(kinds))].name
+		f.n = 1 + rng.IntN(4)
+	}
+	c.violate("no fault bit on %s%s in %d tries, the last one %s", f.lane, f.victim, redraws, f.kind)
+}
+
+func (c *chaos) count(kind string, o outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.tally[kind]
+	if t == nil {
+		t = &count{}
+		c.tally[kind] = t
+	}
+	t.tried++
+	if o.bitten {
+		t.bitten++
+	} else {
+		t.redrawn++
+	}
+}
+
+// processFault does one fault to a process.
+func (c *chaos) processFault(ctx context.Context, p *process, f fault) outcome {
+	if how, lost := p.lost(); lost {
+		c.violate("%s ended by itself with %s: see %s", p.name, describe(how), p.log)
+	}
+	if point, ok := strings.CutPrefix(f.kind, crashPrefix); ok {
+		return c.crash(ctx, p, crashpoint.Point(point), f)
+	}
+	if err := c.up(ctx, p); err != nil {
+		if ctx.Err() == nil {
+			c.violate("%v", err)
+		}
+		return outcome{how: err.Error()}
+	}
+	if !pause(ctx, f.holds) {
+		return outcome{}
+	}
+	if how, lost := p.lost(); lost {
+		c.violate("%s ended by itself with %s: see %s", p.name, describe(how), p.log)
+		return outcome{how: "it had ended by itself"}
+	}
+	switch f.kind {
+	case "kill":
+		c.died(p)
+		how := p.kill()
+		return outcome{how.Signaled() && how.Signal() == syscall.SIGKILL, "the process is gone: " + describe(how)}
+	case "term", "term-kill":
+		return c.term(ctx, p, f)
+	case "freeze":
+		return c.freeze(ctx, p, f)
+	}
+	return outcome{how: "unknown"}
+}
+
+// died notes that a process is about to be killed.
+func (c *chaos) died(p *process) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deaths = append(c.deaths, death{p.worker(), time.Now()})
+}
+
+// term asks a process to end. It must do so in order and leave no lease behind, unless it is killed while it does.
+func (c *chaos) term(ctx context.Context, p *process, f fault) outcome {
+	p.expect()
+	began := time.Now()
+	if err := p.signal(syscall.SIGTERM); err != nil {
+		return outcome{how: err.Error()}
+	}
+	if f.kind == "term-kill" {
+		pause(ctx, time.Duration(f.n)*time.Millisecond)
+		c.died(p)
+		how := p.kill()
+		return outcome{true, "the process is gone: " + describe(how)}
+	}
+	how, ok := p.end(patience)
+	if !ok || how.ExitStatus() != 0 {
+		c.violate("%s ended with %s (ended: %v) after SIGTERM, want exit code 0: see %s", p.name, describe(how), ok, p.log)
+		return outcome{how: describe(how)}
+	}
+	c.measured("SIGTERM → ended", time.Since(began))
+	return outcome{true, "the process ended with code 0"}
+}
+
+// freeze stops a process for longer than its lease. A worker must hold something, and what it holds must change hands
+// meanwhile; it is thawed at that moment or later, a zombie that believes it still holds it.
+func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
+	p.setFrozen(true)
+	defer p.setFrozen(false)
+	defer func() { _ = p.signal(syscall.SIGCONT) }() // it may have ended
+	alone := len(c.processes) == 1
+	if !p.works || alone {
+		if err := p.signal(syscall.SIGSTOP); err != nil {
+			return outcome{how: err.Error()}
+		}
+		pause(ctx, c.cfg.lease+f.holds)
+		silent := !p.answers(ctx)
+		return outcome{silent, "it did not answer while it was frozen for longer than the lease"}
+	}
+	var held map[string]int64
+	for range 60 {
+		if err := p.signal(syscall.SIGSTOP); err != nil {
+			return outcome{how: err.Error()}
+		}
+		var err error
+		if held, err = c.holds(ctx, p.worker()); err == nil && len(held) > 0 {
+			break
+		}
+		if err := p.signal(syscall.SIGCONT); err != nil {
+			return outcome{how: err.Error()}
+		}
+		if !pause(ctx, 8*time.Millisecond) {
+			return outcome{}
+		}
+	}
+	if len(held) == 0 {
+		return outcome{how: "it held nothing"}
+	}
+	// A frozen process may hold SQLite's lock; nobody else can claim anything then.
+	limit := time.Now().Add(c.cfg.lease + 4*time.Second)
+	id := ""
+	for id == "" && time.Now().Before(limit) {
+		if !pause(ctx, 3*time.Millisecond) {
+			return outcome{}
+		}
+		id = c.moved(ctx, held)
+	}
+	if id == "" {
+		return outcome{how: "nobody took what it held"}
+	}
+	if f.n > 4 { // half of the times it wakes up at the very moment
+		pause(ctx, f.holds)
+	}
+	return outcome{true, fmt.Sprintf("held %d operations; %s changed hands", len(held), id)}
+}
+
+// crash starts a process that kills itself at a named point.
+func (c *chaos) crash(ctx context.Context, p *process, point crashpoint.Point, f fault) outcome {
+	if p.running() {
+		c.died(p)
+		p.kill()
+	}
+	if err := c.up(ctx, p, fmt.Sprintf("CHUNKSTREAM_CRASH_AT=%s:%d", point, f.n)); err != nil {
+		if ctx.Err() == nil {
+			c.violate("%v", err)
+		}
+		return outcome{how: err.Error()}
+	}
+	p.expect() // it will end, nobody says when
+	if point == crashpoint.MidHandover {
+		if pause(ctx, f.holds) {
+			_ = p.signal(syscall.SIGTERM) // it may have ended
+		}
+	}
+	late := time.Now().Add(4 * time.Second)
+	for {
+		how, ended := p.end(20 * time.Millisecond)
+		switch {
+		case ended && how.Signaled() && how.Signal() == syscall.SIGKILL:
+			c.died(p)
+			return outcome{true, "the process killed itself there"}
+		case ended && point == crashpoint.MidHandover && how.ExitStatus() == 0:
+			return outcome{how: "it had too little to hand over"}
+		case ended:
+			c.violate("%s ended with %s before it came to %s: see %s", p.name, describe(how), point, p.log)
+			return outcome{how: describe(how)}
+		case ctx.Err() != nil, time.Now().After(late):
+			c.died(p)
+			p.kill()
+			return outcome{how: fmt.Sprintf("it did not come by there %d times", f.n)}
+		}
+	}
+}

@@ -1,0 +1,468 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"chunkstream/chunk"
+	"chunkstream/client"
+	"chunkstream/event"
+	"chunkstream/token"
+)
+
+// load keeps documents in flight, each watched to its end, and keeps what clients were told.
+type load struct {
+	c     *chaos
+	webs  []*process
+	texts []string
+	ways  []way
+
+	submitting atomic.Int64 // submissions under way
+	delivered  atomic.Int64 // durable events given to watchers
+	reconnects atomic.Int64 // streams that were opened again
+	repeated   atomic.Int64 // submissions repeated under their key
+	next       atomic.Int64
+
+	stopping context.CancelFunc
+	flows    sync.WaitGroup
+	all      context.CancelFunc // of the watcher of everything
+	allDone  sync.WaitGroup
+
+	mu      sync.Mutex
+	tickets []*ticket
+	splits  map[string][]chunk.Chunk
+}
+
+// way is a strategy and its settings, and what kind of text it gets.
+type way struct {
+	strategy string
+	settings url.Values
+}
+
+// ticket is one document and what its clients were told.
+type ticket struct {
+	key       string
+	text      string
+	op        client.Operation // as it was acknowledged
+	cancelled string           // what a cancel was answered with: "", a status, or "asked" for one that was running
+	watches   []*watch
+}
+
+// watch is what one watcher saw.
+type watch struct {
+	over   string // ws or sse
+	after  int64  // the number it began behind
+	events []event.Event
+	ended  bool
+}
+
+func newLoad(c *chaos) *load {
+	l := &load{c: c, splits: map[string][]chunk.Chunk{}}
+	for _, p := range c.processes {
+		if p.web {
+			l.webs = append(l.webs, p)
+		}
+	}
+	rng := rand.New(rand.NewPCG(c.cfg.seed, 1000))
+	all, err := sources(4 << 20)
+	if err != nil {
+		panic(fatal(err.Error()))
+	}
+	// Most are small, as documents are; the large ones take long enough to be caught half-way.
+	for i := range 40 {
+		size := []int{600, 4 << 10, 4 << 10, 40 << 10, 300 << 10, 2 << 10, 20 << 10, 600 << 10}[i%8]
+		at := rng.IntN(len(all) - size)
+		l.texts = append(l.texts, strings.ToValidUTF8(all[at:at+size], "?"))
+	}
+	small := func(strategy, size string, more ...string) way {
+		v := url.Values{"chunk_size": {size}}
+		for i := 0; i+1 < len(more); i += 2 {
+			v.Set(more[i], more[i+1])
+		}
+		return way{strategy, v}
+	}
+	l.ways = []way{
+		small("recursive", "60"), small("markdown", "200"), small("recursive", "40", "unit", "tokens"), small("sentence", "150"),
+		small("fixed_size", "80", "chunk_overlap", "10"), small("code", "300"), small("hybrid", "250"), small("recursive", "100"),
+		{"hierarchical", url.Values{}}, small("document_structure", "300"), {"sliding_window", url.Values{}},
+	}
+	return l
+}
+
+// sources are size bytes of text that people wrote: the sources and documents that come with Go, in name order.
+func sources(size int) (string, error) {
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", fmt.Errorf("go env GOROOT: %w", err)
+	}
+	var b strings.Builder
+	err = filepath.WalkDir(filepath.Join(strings.TrimSpace(string(goroot)), "src"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, ".md") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err == nil && utf8.Valid(text) && !strings.ContainsRune(string(text), 0) {
+			b.Write(text)
+		}
+		if b.Len() >= size {
+			return fs.SkipAll
+		}
+		return err
+	})
+	if err == nil && b.Len() < size {
+		err = fmt.Errorf("the sources of Go have only %d bytes of text", b.Len())
+	}
+	return b.String(), err
+}
+
+// run has n documents done, and returns when they are.
+func (l *load) run(ctx context.Context, n int) {
+	var all sync.WaitGroup
+	for range l.c.cfg.flows {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				i := l.next.Add(1) - 1
+				if i >= int64(n) {
+					l.next.Add(-1)
+					return
+				}
+				l.one(ctx, i)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// start keeps documents in flight until finish.
+func (l *load) start(ctx context.Context) {
+	going, stop := context.WithCancel(ctx)
+	l.stopping = stop
+	for range l.c.cfg.flows {
+		l.flows.Go(func() {
+			for going.Err() == nil {
+				l.one(ctx, l.next.Add(1)-1)
+			}
+		})
+	}
+	whole, cancel := context.WithCancel(ctx)
+	l.all = cancel
+	l.allDone.Go(func() { l.watchAll(whole) })
+}
+
+// finish lets what has begun come to its end.
+func (l *load) finish() {
+	l.stopping()
+	l.flows.Wait()
+	l.all()
+	l.allDone.Wait()
+	for _, p := range l.webs {
+		p.http.CloseIdleConnections()
+	}
+}
+
+// one submits one document under a key, has it watched to its end, and perhaps cancels it.
+func (l *load) one(ctx context.Context, n int64) {
+	rng := rand.New(rand.NewPCG(l.c.cfg.seed, 10000+uint64(n)))
+	text := l.texts[rng.IntN(len(l.texts))]
+	if rng.IntN(2) == 0 && len(text) < 64<<10 { // a text of its own; others meet the same one again
+		text = fmt.Sprintf("document %d\n", n) + text
+	}
+	w := l.ways[rng.IntN(len(l.ways))]
+	t := &ticket{key: fmt.Sprint("doc-", n), text: text}
+	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	defer cancel()
+	twice := rng.IntN(4) == 0
+	var other sync.WaitGroup
+	var second client.Operation
+	var seconded bool
+	if twice {
+		other.Go(func() { second, seconded = l.submit(ctx, rand.New(rand.NewPCG(uint64(n), 1)), t.key, t.text, w) })
+	}
+	op, ok := l.submit(ctx, rng, t.key, t.text, w)
+	other.Wait()
+	if !ok || twice && !seconded {
+		return // submit has said why
+	}
+	if twice {
+		l.repeated.Add(1)
+		if second.ID != op.ID {
+			l.c.violate("I10: key %s gave %s and %s", t.key, op.ID, second.ID)
+		}
+	}
+	t.op = op
+	l.mu.Lock()
+	l.tickets = append(l.tickets, t)
+	l.mu.Unlock()
+
+	var watching sync.WaitGroup
+	begin := func(over string, after int64, seed uint64) {
+		v := &watch{over: over, after: after}
+		t.watches = append(t.watches, v)
+		watching.Go(func() { l.watch(ctx, rand.New(rand.NewPCG(uint64(n), seed)), t, v) })
+	}
+	overs := []string{"ws", "sse"}
+	begin(overs[n%2], 0, 2)
+	if rng.IntN(2) == 0 {
+		begin(overs[(n+1)%2], 0, 3)
+	}
+	if rng.IntN(4) == 0 {
+		begin(overs[n%2], client.FromNow, 4)
+	}
+	switch rng.IntN(10) {
+	case 0:
+		pause(ctx, time.Duration(rng.IntN(30))*time.Millisecond)
+		l.cancel(ctx, rng, t)
+	case 1:
+		l.reuse(ctx, rng, t, w)
+	}
+	watching.Wait()
+	if ctx.Err() != nil {
+		return // the checks find what has not ended
+	}
+	if rng.IntN(3) == 0 {
+		l.read(ctx, rng, t)
+	}
+}
+
+func (l *load) web(rng *rand.Rand) *process { return l.webs[rng.IntN(len(l.webs))] }
+
+// request makes a request of any web process until one answers it. refused is what a 4xx says.
+func (l *load) request(ctx context.Context, rng *rand.Rand, do func(context.Context, *client.Client) error) (refused *client.Problem, ok bool) {
+	for ctx.Err() == nil {
+		// A process that was frozen with the request in it may take as long as it likes; another one answers meanwhile.
+		once, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := do(once, l.web(rng).client)
+		cancel()
+		if err == nil {
+			return nil, true
+		}
+		if p := (*client.Problem)(nil); errors.As(err, &p) && p.Status < 500 && p.Status != 429 {
+			return p, false
+		}
+		pause(ctx, time.Duration(10+rng.IntN(30))*time.Millisecond)
+	}
+	return nil, false
+}
+
+// submit submits until a process has acknowledged it.
+func (l *load) submit(ctx context.Context, rng *rand.Rand, key, text string, w way) (op client.Operation, ok bool) {
+	l.submitting.Add(1)
+	defer l.submitting.Add(-1)
+	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) (err error) {
+		op, err = c.Submit(ctx, client.Submission{Text: strings.NewReader(text), IdempotencyKey: key, Strategy: w.strategy, Settings: w.settings})
+		return err
+	})
+	if refused != nil {
+		l.c.violate("submission %s was refused: %v", key, refused)
+	} else if !ok {
+		l.c.violate("submission %s was never acknowledged", key)
+	}
+	return op, ok
+}
+
+// cancel asks for the operation's end.
+func (l *load) cancel(ctx context.Context, rng *rand.Rand, t *ticket) {
+	var op client.Operation
+	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) (err error) {
+		op, err = c.Cancel(ctx, t.op.ID)
+		return err
+	})
+	switch {
+	case refused != nil:
+		l.c.violate("cancelling %s was refused: %v", t.op.ID, refused)
+	case !ok:
+	case op.Final():
+		t.cancelled = op.Status
+	case !op.CancelRequested:
+		l.c.violate("%s: a cancel was answered with %s and no request for it", t.op.ID, op.Status)
+	default:
+		t.cancelled = "asked"
+	}
+}
+
+// reuse sends another document under the same key, which must be refused.
+func (l *load) reuse(ctx context.Context, rng *rand.Rand, t *ticket, w way) {
+	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) error {
+		_, err := c.Submit(ctx, client.Submission{Text: strings.NewReader("something else"), IdempotencyKey: t.key,
+			Strategy: w.strategy, Settings: w.settings})
+		return err
+	})
+	if ok || refused != nil && refused.Status != 422 {
+		l.c.violate("I10: key %s was taken for another document: %v", t.key, refused)
+	}
+}
+
+// watch follows the ticket's operation to its end, over any web process, and goes elsewhere now and then.
+func (l *load) watch(ctx context.Context, rng *rand.Rand, t *ticket, v *watch) {
+	since := v.after
+	for opened := false; !v.ended && ctx.Err() == nil; opened = true {
+		if opened {
+			l.reconnects.Add(1)
+		}
+		once, cancel := context.WithTimeout(ctx, time.Duration(200+rng.IntN(4000))*time.Millisecond)
+		c := l.web(rng).client
+		stream := c.Watch
+		if v.over == "sse" {
+			stream = c.WatchSSE
+		}
+		since = l.follow(t, v, stream(once, t.op.ID, since), since, 1+rng.IntN(60))
+		cancel()
+		if !v.ended {
+			pause(ctx, time.Duration(rng.IntN(20))*time.Millisecond)
+		}
+	}
+}
+
+// follow reads one stream, at most few events of it.
+func (l *load) follow(t *ticket, v *watch, stream iter.Seq2[event.Event, error], since int64, few int) int64 {
+	order, problem := (*client.OrderError)(nil), (*client.Problem)(nil)
+	for e, err := range stream {
+		switch {
+		case errors.As(err, &order):
+			l.c.violate("I8: a watcher of %s over %s, after %d: %v", t.op.ID, v.over, since, err)
+			v.ended = true
+			return since
+		case errors.As(err, &problem) && problem.Status < 500:
+			l.c.violate("I8: a watcher of %s was refused: %v", t.op.ID, problem)
+			v.ended = true
+			return since
+		case err != nil:
+			return since
+		case e.OperationID != t.op.ID:
+			l.c.violate("I11: a watcher of %s was told of %s", t.op.ID, e.OperationID)
+		case e.Type.Durable():
+			l.delivered.Add(1)
+			v.events = append(v.events, e)
+			since = e.Seq
+			if v.ended = e.Type.Terminal(); v.ended {
+				return since
+			}
+			if few--; few <= 0 {
+				return since
+			}
+		case e.Type == event.Resync:
+			l.c.violate("I8: a watcher of %s over %s, after %d, was told to start anew at %d", t.op.ID, v.over, since, e.Data.Seq)
+			since = e.Data.Seq
+		case e.Type == event.Snapshot:
+			if v.after == client.FromNow && len(v.events) == 0 {
+				v.after, since = e.Data.Seq, e.Data.Seq
+			}
+			if event.Type(e.Data.Status).Terminal() {
+				v.ended = true
+				return since
+			}
+		}
+	}
+	return since
+}
+
+// watchAll follows everything over one socket at a time; the client checks the order of each operation.
+func (l *load) watchAll(ctx context.Context) {
+	rng := rand.New(rand.NewPCG(l.c.cfg.seed, 1001))
+	order := (*client.OrderError)(nil)
+	for ctx.Err() == nil {
+		for e, err := range l.web(rng).client.WatchAll(ctx) {
+			if errors.As(err, &order) {
+				l.c.violate("I8: the watcher of everything: %v", err)
+			}
+			if err == nil && e.Type.Durable() {
+				l.delivered.Add(1)
+			}
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
+// parser makes splitters as the product does.
+var parser = chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) { return token.Get(name) }}
+
+// split is what a run without faults gives.
+func (l *load) split(text, strategy string, config json.RawMessage) ([]chunk.Chunk, error) {
+	key := strategy + " " + string(config) + " " + text
+	l.mu.Lock()
+	chunks, ok := l.splits[key]
+	l.mu.Unlock()
+	if ok {
+		return chunks, nil
+	}
+	plan, err := parser.Parse(strategy, config)
+	if err != nil {
+		return nil, err
+	}
+	for c := range plan.Splitter.Split(text) {
+		chunks = append(chunks, c)
+	}
+	l.mu.Lock()
+	if len(text) > 64<<10 || len(l.splits) < 1000 {
+		l.splits[key] = chunks
+	}
+	l.mu.Unlock()
+	return chunks, nil
+}
+
+// read compares an operation's chunks, as any web process gives them, with a run without faults.
+func (l *load) read(ctx context.Context, rng *rand.Rand, t *ticket) {
+	var op client.Operation
+	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) (err error) {
+		op, err = c.Operation(ctx, t.op.ID, 0)
+		return err
+	})
+	if refused != nil || ok && !op.Final() {
+		l.c.violate("I1: %s, which has ended for its watchers: %q, %v", t.op.ID, op.Status, refused)
+	}
+	if !ok || op.Status != "completed" {
+		return
+	}
+	want, err := l.split(t.text, op.Strategy, op.Config)
+	if err != nil {
+		l.c.violate("I2: %s: %v", op.ID, err)
+		return
+	}
+	refused, _ = l.request(ctx, rng, func(ctx context.Context, c *client.Client) error {
+		n, chars, at := 0, 0, 0
+		for got, err := range c.Chunks(ctx, op.ID) {
+			if err != nil {
+				return err
+			}
+			if n >= len(want) {
+				l.c.violate("I2: %s has more than the %d chunks of a run without faults", op.ID, n)
+				return nil
+			}
+			w := want[n]
+			if w.Start >= at {
+				chars += utf8.RuneCountInString(t.text[at:w.Start])
+			} else {
+				chars -= utf8.RuneCountInString(t.text[w.Start:at])
+			}
+			at = w.Start
+			if got.Index != int64(n) || got.StartByte != int64(w.Start) || got.EndByte != int64(w.End) ||
+				got.Text != t.text[w.Start:w.End] || got.StartChar != int64(chars) ||
+				got.EndChar != int64(chars+utf8.RuneCountInString(got.Text)) {
+				l.c.violate("I2: %s: chunk %d is %d [%d, %d), want [%d, %d)", op.ID, n, got.Index, got.StartByte, got.EndByte, w.Start, w.End)
+				return nil
+			}
+			n++
+		}
+		if n != len(want) || op.Chunks != int64(n) {
+			l.c.violate("I2: %s gives %d chunks and says %d; a run without faults gives %d", op.ID, n, op.Chunks, len(want))
+		}
+		return nil
+	})
+	if refused != nil {
+		l.c.violate("I2: reading the chunks of %s was refused: %v", op.ID, refused)
+	}
+}

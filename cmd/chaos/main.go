@@ -1,0 +1,190 @@
+// Command chaos breaks a Chunkstream made of real processes, again and again, and then looks whether anything was lost.
+//
+// It starts web processes, workers, a Redis and a Postgres (or SQLite), keeps documents in flight and watched, and draws
+// faults from one seeded schedule. Every fault must be seen to have bitten. At the end the load drains and everything
+// that is promised is checked: the invariants in SQL, every chunk against a run without faults, every watcher's list
+// against SQL's, every idempotency key, and that nothing was left behind. docs/reliability.md says what each check means.
+//
+//	go run ./cmd/chaos --store postgres --redis yes --faults 100 --redis-faults 30 --seed 1
+//
+// Exit status 0: nothing was violated. 1: something was; the seed, the command and the run's folder are printed. 2: the
+// flags are wrong.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// config is one run.
+type config struct {
+	store    string // sqlite or postgres
+	redis    bool
+	faults   int // of processes
+	redisN   int // of Redis
+	sqlN     int // of the database
+	seed     uint64
+	lease    time.Duration
+	duration time.Duration // 0: until the faults are used up
+	flows    int           // documents in flight
+	folder   string
+	program  string // a build of the product with the tag crashpoints; empty: it is built
+	overlay  string // for the build, as go build -overlay takes it
+	only     string // kinds of faults, separated by commas; empty: all
+}
+
+func parse(args []string, errors io.Writer) (config, error) {
+	c := config{}
+	set := flag.NewFlagSet("chaos", flag.ContinueOnError)
+	set.SetOutput(errors)
+	redis := ""
+	set.StringVar(&c.store, "store", "postgres", "`sqlite` or postgres")
+	set.StringVar(&redis, "redis", "yes", "`yes` or no; sqlite without redis is one process")
+	set.IntVar(&c.faults, "faults", 100, "faults of processes")
+	set.IntVar(&c.redisN, "redis-faults", 30, "faults of Redis")
+	set.IntVar(&c.sqlN, "sql-faults", -1, "faults of the database; -1: one for every 20 of processes")
+	set.Uint64Var(&c.seed, "seed", 0, "of the schedule and the load; 0 draws one")
+	set.DurationVar(&c.lease, "lease", 500*time.Millisecond, "of the workers")
+	set.DurationVar(&c.duration, "duration", 0, "stop drawing faults after this time; 0: when all are used up")
+	set.IntVar(&c.flows, "flows", 12, "documents in flight")
+	set.StringVar(&c.folder, "folder", "", "where the run keeps everything; empty: a temporary one, kept when the run fails")
+	set.StringVar(&c.program, "program", "", "a build of ./cmd/chunkstream with the tag crashpoints; empty: it is built")
+	set.StringVar(&c.overlay, "overlay", "", "for that build, as go build -overlay takes it")
+	set.StringVar(&c.only, "only", "", "draw these kinds of faults alone, separated by commas")
+	if err := set.Parse(args); err != nil {
+		return c, err
+	}
+	c.redis = redis == "yes"
+	switch {
+	case c.store != "sqlite" && c.store != "postgres":
+		return c, fmt.Errorf("--store %q is neither sqlite nor postgres", c.store)
+	case redis != "yes" && redis != "no":
+		return c, fmt.Errorf("--redis %q is neither yes nor no", redis)
+	case set.NArg() > 0:
+		return c, fmt.Errorf("%q is no flag", set.Arg(0))
+	case c.flows < 1:
+		return c, fmt.Errorf("--flows %d: at least one document must be in flight", c.flows)
+	}
+	if !c.redis {
+		c.redisN = 0
+	}
+	if c.sqlN < 0 {
+		c.sqlN = c.faults / 20
+	}
+	for c.seed == 0 {
+		c.seed = rand.Uint64()
+	}
+	if c.only != "" {
+		for name := range strings.SplitSeq(c.only, ",") {
+			if !known(name) {
+				return c, fmt.Errorf("--only: there is no fault %q; there are %s", name, strings.Join(allKinds(), ", "))
+			}
+		}
+	}
+	return c, nil
+}
+
+// replay is the command that runs the same schedule again.
+func (c config) replay() string {
+	redis := "no"
+	if c.redis {
+		redis = "yes"
+	}
+	s := fmt.Sprintf("go run ./cmd/chaos --store %s --redis %s --faults %d --redis-faults %d --sql-faults %d --seed %d --lease %v --flows %d",
+		c.store, redis, c.faults, c.redisN, c.sqlN, c.seed, c.lease, c.flows)
+	if c.duration > 0 {
+		s += fmt.Sprintf(" --duration %v", c.duration)
+	}
+	if c.only != "" {
+		s += " --only " + c.only
+	}
+	return s
+}
+
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	cfg, err := parse(args, errs)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	} else if err != nil {
+		fmt.Fprintln(errs, "chaos:", err)
+		return 2
+	}
+	kept := cfg.folder != ""
+	if !kept {
+		if cfg.folder, err = os.MkdirTemp("", "chunkstream-chaos-"); err != nil {
+			fmt.Fprintln(errs, "chaos:", err)
+			return 1
+		}
+	} else if err := os.MkdirAll(cfg.folder, 0o755); err != nil {
+		fmt.Fprintln(errs, "chaos:", err)
+		return 1
+	}
+	if cfg.program == "" {
+		cfg.program = filepath.Join(cfg.folder, "chunkstream")
+		if err := build(ctx, cfg); err != nil {
+			fmt.Fprintln(errs, "chaos:", err)
+			return 1
+		}
+	}
+	c, err := newChaos(cfg)
+	if err != nil {
+		fmt.Fprintln(errs, "chaos:", err)
+		return 1
+	}
+	fmt.Fprintf(out, "%s\n", cfg.replay())
+	c.play(ctx)
+	c.report(out)
+	if len(c.violations) > 0 {
+		fmt.Fprintf(out, "\nFAILED with seed %d. Again:\n  %s\nEverything of this run is in %s\n", cfg.seed, cfg.replay(), cfg.folder)
+		return 1
+	}
+	if !kept {
+		if err := os.RemoveAll(cfg.folder); err != nil {
+			fmt.Fprintln(errs, "chaos:", err)
+		}
+	}
+	return 0
+}
+
+// build makes the product as it is shipped, but for the named places where it can be killed.
+func build(ctx context.Context, cfg config) error {
+	args := []string{"build", "-tags", "crashpoints", "-o", cfg.program}
+	if cfg.overlay != "" {
+		args = append(args, "-overlay", cfg.overlay)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "chunkstream/cmd/chunkstream")...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the product: %w\n%s", err, text)
+	}
+	return nil
+}
+
+// pause waits, and says whether it was not cut short.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"chunkstream/client"
+	"chunkstream/event"
+)
+
+func planned(t *testing.T, args ...string) (config, map[string][]fault) {
+	t.Helper()
+	cfg, err := parse(args, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg, schedule(cfg, []*process{
+		{name: "web1", web: true, spared: true}, {name: "web2", web: true},
+		{name: "worker1", works: true, spared: true}, {name: "worker2", works: true},
+	})
+}
+
+// One seed is one schedule, every kind comes up, and nobody who is spared is killed.
+func TestSchedule(t *testing.T) {
+	t.Parallel()
+	args := []string{"--faults", "2000", "--redis-faults", "500", "--sql-faults", "200", "--seed", "7"}
+	cfg, one := planned(t, args...)
+	if _, again := planned(t, args...); !reflect.DeepEqual(one, again) {
+		t.Error("one seed gave two schedules")
+	}
+	args[len(args)-1] = "8"
+	if _, other := planned(t, args...); reflect.DeepEqual(one, other) {
+		t.Error("two seeds gave one schedule")
+	}
+	total, seen := 0, map[string]bool{}
+	for _, faults := range one {
+		total += len(faults)
+		for _, f := range faults {
+			seen[f.kind] = true
+			if strings.HasSuffix(f.victim, "1") && f.kind != "freeze" {
+				t.Errorf("%s is to be hit by %s", f.victim, f.kind)
+			}
+			if f.after < 0 || f.holds <= 0 || f.n < 1 {
+				t.Errorf("%+v", f)
+			}
+		}
+	}
+	if total != 2700 {
+		t.Errorf("%d faults, want 2700", total)
+	}
+	for _, lane := range []string{"process", "redis", "sql"} {
+		for _, k := range drawable(cfg, lane) {
+			if !seen[k.name] {
+				t.Errorf("%s was never drawn", k.name)
+			}
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"--store", "mysql"}, {"--redis", "perhaps"}, {"--only", "kill,nonsense"}, {"surplus"}, {"--flows", "0"}, {"--faults", "many"},
+	} {
+		if _, err := parse(args, &bytes.Buffer{}); err == nil {
+			t.Errorf("%v was accepted", args)
+		}
+	}
+	cfg, err := parse([]string{"--store", "sqlite", "--redis", "no", "--faults", "40", "--seed", "3", "--only", "kill,freeze"}, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := parse(strings.Fields(cfg.replay())[3:], &bytes.Buffer{})
+	if err != nil || again != cfg {
+		t.Errorf("%s gives %+v, %v, want %+v", cfg.replay(), again, err, cfg)
+	}
+}
+
+// judged is a run that only judges.
+func judged(t *testing.T) *chaos {
+	t.Helper()
+	c, err := newChaos(config{folder: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.log.Close() })
+	return c
+}
+
+// A watcher's list with a gap, a repetition, another order, another content or no end is found out; a sound one is not.
+func TestWatchersAreJudged(t *testing.T) {
+	t.Parallel()
+	var sql []event.Event
+	for i, typ := range []event.Type{event.Queued, event.Started, event.Batch, event.Batch, event.Completed} {
+		sql = append(sql, event.Event{Seq: int64(i + 1), Type: typ, Data: event.Data{Chunks: int64(i)}})
+	}
+	changed := append([]event.Event{}, sql...)
+	changed[3].Data.Chunks = 99
+	for name, c := range map[string]struct {
+		w     watch
+		sound bool
+	}{
+		"all":           {watch{events: sql, ended: true}, true},
+		"from 2 on":     {watch{events: sql[2:], after: 2, ended: true}, true},
+		"only the end":  {watch{after: 5, ended: true}, true},
+		"from now on":   {watch{after: client.FromNow, events: sql, ended: true}, true},
+		"a gap":         {watch{events: append(append([]event.Event{}, sql[:2]...), sql[3:]...), ended: true}, false},
+		"twice":         {watch{events: append(append([]event.Event{}, sql[:2]...), sql[1:]...), ended: true}, false},
+		"another order": {watch{events: []event.Event{sql[1], sql[0], sql[2], sql[3], sql[4]}, ended: true}, false},
+		"other content": {watch{events: changed, ended: true}, false},
+		"no end":        {watch{events: sql[:4]}, false},
+		"nothing":       {watch{ended: true}, false},
+	} {
+		chaos := judged(t)
+		chaos.checkWatch(&ticket{op: client.Operation{ID: "op_1"}}, &c.w, sql)
+		if sound := len(chaos.violations) == 0; sound != c.sound {
+			t.Errorf("%s: sound is %v, want %v: %v", name, sound, c.sound, chaos.violations)
+		}
+	}
+}
+
+func TestCutLog(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if n, err := cutLog(dir, 5); n != 0 || err != nil {
+		t.Errorf("without a log: %d, %v", n, err)
+	}
+	path := filepath.Join(dir, "appendonlydir", "appendonly.aof.1.incr.aof")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("0123456789"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := cutLog(dir, 4); n != 4 || err != nil {
+		t.Errorf("cut %d, %v, want 4", n, err)
+	}
+	if left, err := os.ReadFile(path); string(left) != "012345" {
+		t.Errorf("left %q, %v", left, err)
+	}
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"chunkstream/client"
+	"chunkstream/servertest"
+)
+
+// process is one process of the product, and what it becomes each time it is started again.
+type process struct {
+	name    string
+	command string // serve or worker
+	address string
+	args    []string
+	program string
+	env     []string
+	log     string // a file
+	spared  bool   // it is frozen, but never killed: what it leaks shows
+	web     bool   // it answers the API
+	works   bool   // it claims operations
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	exited chan struct{}
+	wanted bool // its end would be nobody's doing
+	frozen bool
+
+	client *client.Client
+	http   *http.Client
+}
+
+// exitUnreachable is the product's exit code when it cannot reach its database.
+const exitUnreachable = 5
+
+func newProcess(c *chaos, name, command string, args ...string) (*process, error) {
+	p := &process{name: name, command: command, address: servertest.FreeAddress(c.host), program: c.cfg.program,
+		log: filepath.Join(c.cfg.folder, name+".log"), args: args, web: command == "serve"}
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "CHUNKSTREAM_") && !strings.HasPrefix(e, "DATABASE_URL=") && !strings.HasPrefix(e, "REDIS_URL=") {
+			p.env = append(p.env, e)
+		}
+	}
+	p.env = append(p.env, "TMPDIR="+c.temp)
+	p.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	var err error
+	p.client, err = client.New("http://"+p.address, client.Options{HTTP: p.http})
+	return p, err
+}
+
+// start starts it with more of an environment and does not wait for it.
+func (p *process) start(env ...string) error {
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }() // the child has it
+	cmd := exec.Command(p.program, append([]string{p.command, "--listen", p.address}, p.args...)...)
+	cmd.Env = append(append([]string{}, p.env...), env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	p.mu.Lock()
+	p.cmd, p.exited, p.wanted, p.frozen = cmd, exited, true, false
+	p.mu.Unlock()
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // how it ended is read from ProcessState
+	}()
+	return nil
+}
+
+// state gives the process as it is now; exited is closed once it has ended, nil when it was never started.
+func (p *process) state() (cmd *exec.Cmd, exited <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd, p.exited
+}
+
+// expect notes that its end is wanted from here on.
+func (p *process) expect() {
+	p.mu.Lock()
+	p.wanted = false
+	p.mu.Unlock()
+}
+
+func (p *process) setFrozen(frozen bool) {
+	p.mu.Lock()
+	p.frozen = frozen
+	p.mu.Unlock()
+}
+
+// well reports whether it runs, is not frozen and is not about to be ended.
+func (p *process) well() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wanted && !p.frozen && p.cmd != nil
+}
+
+// lost reports whether it has ended although nobody wanted that.
+func (p *process) lost() (how syscall.WaitStatus, lost bool) {
+	p.mu.Lock()
+	cmd, exited, wanted := p.cmd, p.exited, p.wanted
+	p.mu.Unlock()
+	if cmd == nil || !wanted {
+		return 0, false
+	}
+	select {
+	case <-exited:
+		return status(cmd), true
+	default:
+		return 0, false
+	}
+}
+
+func (p *process) running() bool {
+	_, exited := p.state()
+	if exited == nil {
+		return false
+	}
+	select {
+	case <-exited:
+		return false
+	default:
+		return true
+	}
+}
+
+func (p *process) pid() int {
+	cmd, _ := p.state()
+	return cmd.Process.Pid
+}
+
+// worker is what it calls itself in leases.
+func (p *process) worker() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return fmt.Sprintf("%s-%d", host, p.pid())
+}
+
+func (p *process) signal(s syscall.Signal) error {
+	cmd, _ := p.state()
+	return cmd.Process.Signal(s)
+}
+
+// kill ends it with SIGKILL, waits until it is gone, and says how it ended.
+func (p *process) kill() syscall.WaitStatus {
+	p.expect()
+	cmd, exited := p.state()
+	if cmd == nil {
+		return 0
+	}
+	_ = cmd.Process.Kill() // it may have ended by itself
+	<-exited
+	return status(cmd)
+}
+
+// end waits until it has ended and says how; ok is false when it has not within a time.
+func (p *process) end(within time.Duration) (how syscall.WaitStatus, ok bool) {
+	cmd, exited := p.state()
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case <-exited:
+		return status(cmd), true
+	case <-late.C:
+		return 0, false
+	}
+}
+
+func status(cmd *exec.Cmd) syscall.WaitStatus {
+	s, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return s
+}
+
+// readiness is what its /readyz says; an error means that it does not answer.
+func (p *process) readiness(ctx context.Context) (string, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/readyz", nil)
+	if err != nil {
+		return "", "", err
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return "", "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var h struct {
+		Status  string
+		Reasons []string
+	}
+	err = json.NewDecoder(resp.Body).Decode(&h)
+	return h.Status, strings.Join(h.Reasons, "; "), err
+}
+
+// answers reports whether anything comes back from it within a tenth of a second.
+func (p *process) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/healthz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return true
+}
+
+// metrics are its counters and gauges without labels; those with labels are summed under their name.
+func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	all := map[string]float64{}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		line := lines.Text()
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		at := strings.LastIndexByte(line, ' ')
+		name, _, _ := strings.Cut(line[:max(at, 0)], "{")
+		if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
+			all[name] += v
+		}
+	}
+	return all, lines.Err()
+}
