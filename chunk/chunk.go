@@ -9,7 +9,7 @@ import "iter"
 
 // Version names the behaviour of all strategies together. It changes whenever any strategy would cut any text
 // differently; an operation started under one version is never resumed under another.
-const Version = "2"
+const Version = "3"
 
 // Span is a stretch of a text: the bytes [Start, End).
 type Span struct{ Start, End int }

@@ -83,12 +83,20 @@ func (c *code) walk() walk { return newCodeWalk(c.sizing, c.language, c.ContextI
 
 // newCodeWalk walks source code in a language; nil is for the one that its start tells.
 func newCodeWalk(z sizing, l *language, contextInSize bool) walk {
+	w := codeFrom(l, 0)
+	w.init(z, contextInSize, &w.code, codeAhead)
+	return onwardWalk{w}
+}
+
+// codeFrom has the outline of the source code that starts at at in the window, and no sizes yet.
+func codeFrom(l *language, at int) *codeWalk {
 	w := &codeWalk{structureWalk: structureWalk{strong: Block, overlap: Block, plain: Code}}
 	o := &w.code
+	w.outline = o
 	o.w, o.pending.start, o.lead, o.language = &w.structureWalk, -1, -1, l
-	w.marks = append(w.marks, mark{kinds: 1 << Code})
-	w.init(z, contextInSize, o, codeAhead)
-	return onwardWalk{w}
+	o.pos, o.line, o.from = at, at, at
+	w.marks = append(w.marks, mark{at: at, kinds: 1 << Code})
+	return w
 }
 
 const (
@@ -142,6 +150,9 @@ type codeOutline struct {
 	nodes    []Context // of which the last were handed out; a full one is left to those who have it
 	pos      int
 	state    codeState
+
+	margin int    // how far all lines are indented by what is around the code
+	fence  string // what a line begins with that ends the code, if not empty
 
 	line int  // where the line starts
 	from int  // where the code in it starts that is looked at for its last byte
@@ -241,7 +252,7 @@ func (o *codeOutline) read(text string, to int) {
 				i++
 			}
 			if o.pos = i; i < end {
-				o.state, o.from = inCode, i
+				o.state, o.from, o.col = inCode, i, max(0, o.col-o.margin)
 				o.begin(text, i)
 			}
 		case inCode:
@@ -749,6 +760,11 @@ func (o *codeOutline) begin(text string, f int) {
 		o.blankLine(m)
 		return
 	}
+	if o.fence != "" && strings.HasPrefix(text[f:], o.fence) { // it stays with the code
+		o.dedent(0)
+		m.rank, m.ctx = Character, o.ctx
+		return
+	}
 	next := byte(0)
 	if f+1 < len(text) {
 		next = text[f+1]
@@ -885,7 +901,9 @@ func (o *codeOutline) begin(text string, f int) {
 		o.prev, o.decorated = ';', true
 	}
 	if rank < Block {
-		o.lead = -1
+		if o.lead = -1; blank && level && l.layout == byBraces { // no lesser place than that before the blank line
+			m.rank = Block
+		}
 		return
 	}
 	if l.layout == byIndent {

@@ -45,12 +45,19 @@ func (h *html) Split(text string) iter.Seq[Chunk] { return splitWalk(h, text) }
 func (h *html) walk() walk { return newHTMLWalk(h.sizing, h.ContextInSize) }
 
 func newHTMLWalk(z sizing, contextInSize bool) walk {
-	w := &structureWalk{strong: Row, overlap: Section, near: true, plain: Markup}
-	o := &htmlOutline{w: w, gap: true, comment: -1, heading: -1, header: -1}
-	o.open[0].kind = Prose
-	w.marks = append(w.marks, mark{})
-	w.init(z, contextInSize, o, htmlAhead)
+	w := htmlFrom(0)
+	w.init(z, contextInSize, w.outline, htmlAhead)
 	return onwardWalk{w}
+}
+
+// htmlFrom has the outline of the HTML that starts at at in the window, and no sizes yet.
+func htmlFrom(at int) *structureWalk {
+	w := &structureWalk{strong: Row, overlap: Section, near: true, plain: Markup}
+	o := &htmlOutline{w: w, pos: at, gap: true, comment: -1, heading: -1, header: -1}
+	o.open[0].kind = Prose
+	w.outline = o
+	w.marks = append(w.marks, mark{at: at})
+	return w
 }
 
 const (

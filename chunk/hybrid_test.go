@@ -2,6 +2,8 @@ package chunk_test
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +40,25 @@ func checkStructure(t *testing.T, strategy, more string, limits chunktest.Limits
 	for _, text := range documents {
 		check(text.name, text.text)
 	}
+	for i, text := range mixedTexts() {
+		check(fmt.Sprint("mixed", i), text)
+	}
+}
+
+// mixedTexts are documents with code of every language and HTML, also in lists and quotations.
+func mixedTexts() (texts []string) {
+	const page = "<div>\n<h2>Two</h2>\n<table><tr><th>a<th>b<tr><td>c\n<td>d</table>\n<!-- ```\n --> <p>Some text.\n</div>\n"
+	for i, name := range slices.Sorted(maps.Keys(samples)) {
+		text := "## One\n\nText.\n\n~~~ " + name + "\n" + samples[name] + "~~~\n\n" + page
+		switch i % 3 {
+		case 1:
+			text = "- Text.\n\n  " + strings.ReplaceAll(text, "\n", "\n  ")
+		case 2:
+			text = "> Text.\n>\n> " + strings.ReplaceAll(text, "\n", "\n> ")
+		}
+		texts = append(texts, text+"\nText that goes on, in a paragraph. And so on.\n")
+	}
+	return texts
 }
 
 func TestHybrid(t *testing.T) {
@@ -70,25 +91,40 @@ func TestHybridCuts(t *testing.T) {
 		text       string
 		want       []string
 	}{
-		{"a chunk for each region", ``, 100, mixedPage, []string{
-			`prose "# Title\n\nDr. Smith wrote\nthis. It is so.\n\n" block structure`,
-			`list "- one\n- two\n\n" section structure < heading1 "Title"`,
-			"code \"## Code\\n\\n```go\\nf()\\n```\\n\\n\" block structure < heading1 \"Title\"",
-			`table "| a | b |\n|---|---|\n| 1 | 2 |\n\n" block structure < heading1 "Title" < heading2 "Code"`,
-			`markup "<div>\nx <b>y</b>\n</div>\n\n" block structure < heading1 "Title" < heading2 "Code"`,
-			`prose "Last. Words.\n" end < heading1 "Title" < heading2 "Code"`,
-		}},
-		{"regions may share chunks", `,"mix":true`, 100, mixedPage, []string{
+		{"blocks that fit share chunks", ``, 100, mixedPage, []string{
 			`mixed "# Title\n\nDr. Smith wrote\nthis. It is so.\n\n- one\n- two\n\n" section`,
 			"mixed \"## Code\\n\\n```go\\nf()\\n```\\n\\n| a | b |\\n|---|---|\\n| 1 | 2 |\\n\\n<div>\\nx <b>y</b>\\n</div>\\n\\nLast. Words.\\n\" end < heading1 \"Title\"",
+		}},
+		{"a block that is cut shares none with other kinds", ``, 30, "Go says.\n\n- x\n\n```go\nvar a = 1\nvar b = 2\n\nvar c = 3\n```\n\n- y\n", []string{
+			`mixed "Go says.\n\n- x\n\n" block structure`,
+			"code \"```go\\nvar a = 1\\nvar b = 2\\n\\n\" section",
+			"code \"var c = 3\\n```\\n\\n\" block structure < fence \"```go\"",
+			`list "- y\n" end`,
+		}},
+		{"with mix it does", `,"mix":true`, 36, "Go says.\n\n- x\n\n```go\nvar a = 1\nvar b = 2\n\nvar c = 3\n```\n\n- y\n", []string{
+			"mixed \"Go says.\\n\\n- x\\n\\n```go\\nvar a = 1\\n\" section",
+			"mixed \"var b = 2\\n\\nvar c = 3\\n```\\n\\n- y\\n\" end < fence \"```go\"",
 		}},
 		{"prose is cut in sentences", ``, 30, "Dr. Smith wrote\nthis. It is\nso. And so it is.\n", []string{
 			`prose "Dr. Smith wrote\nthis. " sentence`,
 			`prose "It is\nso. And so it is.\n" end`,
 		}},
-		{"HTML is cut between tags", ``, 20, "<div><p>one</p><p>two</p></div>\n", []string{
-			`markup "<div><p>one</p><p>" clause`,
-			`markup "two</p></div>\n" end`,
+		{"HTML is cut between elements, with its headings", ``, 48, "# A\n\n<h2>b</h2>\n<p>one <b>two</b></p>\n<p>three</p>\n<p>four</p>\n", []string{
+			`markup "# A\n\n<h2>b</h2>\n<p>one <b>two</b></p>\n" block`,
+			`markup "<p>three</p>\n<p>four</p>\n" end < heading1 "A" < heading2 "b"`,
+		}},
+		{"code is cut between declarations, and knows those around", ``, 46, "- In a list:\n\n  ~~~ {.python}\n  class A:\n      def f(self):\n          return 1\n\n      def g(self):\n          return 2\n  ~~~\n", []string{
+			`list "- In a list:\n\n  ~~~ {.python}\n  class A:\n" line`,
+			`code "      def f(self):\n          return 1\n\n" block < fence "~~~ {.python}" < declaration "class A:"`,
+			`code "      def g(self):\n          return 2\n  ~~~\n" end < fence "~~~ {.python}" < declaration "class A:"`,
+		}},
+		{"code of no language that is known", ``, 30, "```\nsome words\n\nmore words\nand more\n```\n", []string{
+			"code \"```\\nsome words\\n\\n\" paragraph",
+			"code \"more words\\nand more\\n```\\n\" end < fence \"```\"",
+		}},
+		{"indented code", ``, 34, "    func f() {\n    }\n\n    func g() {\n      x()\n    }\n", []string{
+			`code "    func f() {\n    }\n\n" section`,
+			`code "    func g() {\n      x()\n    }\n" end`,
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -105,20 +141,62 @@ func TestHybridCuts(t *testing.T) {
 	}
 }
 
-// Without mix, every chunk is of one kind.
-func TestHybridDoesNotMix(t *testing.T) {
+// Without mix, a chunk of several kinds holds whole blocks only, and one with a part of a block is of its kind.
+func TestHybridSaysWhatItCut(t *testing.T) {
 	t.Parallel()
-	text, found := markdownPage(50000), map[chunk.Kind]int{}
-	for c := range parse(t, "hybrid", chunktest.Limits{Unit: "chars", Size: 800}).Split(text) {
-		found[c.Kind]++
+	prose, code := chunktest.Prose(20000), chunktest.Code(20000)
+	blocks := []struct {
+		kind chunk.Kind
+		text func(n int) string
+	}{
+		{chunk.Prose, func(n int) string { return strings.ReplaceAll(prose[n:n+n], "\n\n", "\n") }},
+		{chunk.List, func(n int) string { return strings.Repeat("- item\n", 1+n/7) }},
+		{chunk.Table, func(n int) string { return "| a | b |\n|---|---|\n" + strings.Repeat("| 1 | 2 |\n", 1+n/10) }},
+		{chunk.Code, func(n int) string { return "```js\n" + code[n:n+n] + "\n```" }},
+		{chunk.Quote, func(n int) string { return "> " + strings.ReplaceAll(prose[n:n+n], "\n", " ") }},
+		{chunk.Markup, func(n int) string { return "<div>\n" + strings.Repeat("<p>word</p>\n", 1+n/12) + "</div>" }},
 	}
-	for _, k := range []chunk.Kind{chunk.Prose, chunk.List, chunk.Table, chunk.Code, chunk.Quote, chunk.Markup} {
+	random := rand.New(rand.NewPCG(1, 2))
+	var text strings.Builder
+	var starts []int
+	var kinds []chunk.Kind
+	for range 600 {
+		b := blocks[random.IntN(len(blocks))]
+		n := 20 + random.IntN(200)
+		if random.IntN(5) == 0 {
+			n *= 10
+		}
+		starts, kinds = append(starts, text.Len()), append(kinds, b.kind)
+		text.WriteString(strings.TrimSpace(b.text(n)) + "\n\n")
+	}
+	starts = append(starts, text.Len())
+	found := map[chunk.Kind]int{}
+	for c := range parse(t, "hybrid", chunktest.Limits{Unit: "chars", Size: 800}).Split(text.String()) {
+		from, startsBlock := slices.BinarySearch(starts, c.Start)
+		rest := text.String()[c.End:]
+		end := c.End + len(rest) - len(strings.TrimLeft(rest, "\n"))
+		to, endsBlock := slices.BinarySearch(starts, end)
+		if !startsBlock {
+			from--
+		}
+		want := kinds[from]
+		for _, k := range kinds[from:to] {
+			if k != want {
+				want = chunk.Mixed
+			}
+		}
+		found[want]++
+		if c.Kind != want {
+			t.Errorf("%v is %s, want %s", c.Span, c.Kind, want)
+		}
+		if want == chunk.Mixed && (!startsBlock || !endsBlock) {
+			t.Errorf("%v is of several kinds and holds a part of a block", c.Span)
+		}
+	}
+	for _, k := range []chunk.Kind{chunk.Prose, chunk.List, chunk.Table, chunk.Code, chunk.Quote, chunk.Markup, chunk.Mixed} {
 		if found[k] == 0 {
 			t.Errorf("no chunk is %s", k)
 		}
-	}
-	if found[chunk.Mixed]+found[chunk.Unknown] > 0 {
-		t.Errorf("got %v", found)
 	}
 }
 
@@ -174,6 +252,9 @@ func FuzzHybrid(f *testing.F) {
 	for i, d := range documents {
 		f.Add(d.text, uint8(20+3*i), uint8(i), uint8(1), uint8(i))
 	}
+	for i, text := range mixedTexts() {
+		f.Add(text, uint8(30+9*i), uint8(i), uint8(i), uint8(i))
+	}
 	f.Fuzz(func(t *testing.T, text string, size, overlap, which, how uint8) {
 		limits := fuzzLimits(size, overlap, which&1 == 0)
 		if which&2 == 0 {
@@ -204,8 +285,8 @@ func BenchmarkHybrid(b *testing.B) {
 }
 
 func ExampleParse_hybrid() {
-	text := "Some text. It goes on.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```go\nf()\n```\n"
-	plan, err := chunk.Parse("hybrid", nil)
+	text := "Some text. It goes on.\n\n- and on\n\n```go\nfunc f() {\n\tg()\n}\n\nfunc h() {\n\tf()\n}\n```\n"
+	plan, err := chunk.Parse("hybrid", []byte(`{"chunk_size":40}`))
 	if err != nil {
 		panic(err)
 	}
@@ -213,9 +294,9 @@ func ExampleParse_hybrid() {
 		fmt.Printf("%s: %q\n", c.Kind, text[c.Start:c.End])
 	}
 	// Output:
-	// prose: "Some text. It goes on.\n\n"
-	// table: "| a | b |\n|---|---|\n| 1 | 2 |\n\n"
-	// code: "```go\nf()\n```\n"
+	// mixed: "Some text. It goes on.\n\n- and on\n\n"
+	// code: "```go\nfunc f() {\n\tg()\n}\n\n"
+	// code: "func h() {\n\tf()\n}\n```\n"
 }
 
 func ExampleParse_documentStructure() {

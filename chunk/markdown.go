@@ -74,13 +74,13 @@ func (z *markdown) walk() walk {
 type markdownWalk struct {
 	measure
 	scan       markdownScan
-	base       int    // the window's place in the document
-	start, end int    // where the next chunk starts, and where the one before it ended
-	skip       bool   // only white space has come since end
-	splits     int    // up to which level headings start chunks
-	regions    bool   // whether what is of another kind starts one
-	prose      cutter // cuts text, if not as recursive does; HTML is then cut as HTML
-	ahead      int    // how far prose looks beyond a limit
+	base       int  // the window's place in the document
+	start, end int  // where the next chunk starts, and where the one before it ended
+	skip       bool // only white space has come since end
+	splits     int  // up to which level headings start chunks
+	inside     bool // start is inside of a block on the top level
+	regions    *regions
+	ahead      int // how far regions look beyond a limit
 
 	full     sizing // what was asked for; that of measure is what the context leaves of it
 	context  bool   // whether it does
@@ -115,6 +115,9 @@ func (w *markdownWalk) kept() int {
 	if n := len(w.open); n > 0 && w.open[n-1].to > w.start {
 		keep = min(keep, w.open[n-1].from)
 	}
+	if w.regions != nil {
+		keep = w.regions.kept(keep)
+	}
 	return max(0, keep-lookBack)
 }
 
@@ -128,6 +131,9 @@ func (w *markdownWalk) drop(n int) {
 	for i := range w.open {
 		w.open[i].drop(n)
 	}
+	if w.regions != nil {
+		w.regions.drop(n)
+	}
 }
 
 func (w *markdownWalk) next(text string, last bool) (Chunk, bool) {
@@ -135,12 +141,15 @@ func (w *markdownWalk) next(text string, last bool) (Chunk, bool) {
 	for w.start < len(text) {
 		if w.skip {
 			w.start = skipSpace(text, w.start, len(text))
+			if w.regions != nil { // what holds no chunk is not kept for them
+				w.regions.pass(w, min(w.start, len(text)-slack-w.ahead)-1)
+			}
 			if !w.scan.past(text, w.start, last) || !last && w.start > len(text)-slack {
 				return Chunk{}, false
 			}
 			w.skip, w.end = false, w.start
 		}
-		if !w.scan.past(text, w.start, last) {
+		if !w.scan.past(text, w.start, last) || !last && w.start > len(text)-slack-w.ahead {
 			return Chunk{}, false
 		}
 		w.arrive()
@@ -148,9 +157,9 @@ func (w *markdownWalk) next(text string, last bool) (Chunk, bool) {
 		if !last && w.Unit == unitTokens && len(text)-w.start < 2*tokenBytes*w.ChunkSize {
 			return Chunk{}, false
 		}
-		if w.splits > 0 || w.regions {
+		if w.splits > 0 || w.inside && w.regions.apart() {
 			e, ok := w.nextSplit(w.start+w.full.bytes(), last)
-			if !ok {
+			if !ok || !last && e.at > len(text)-slack-w.ahead {
 				return Chunk{}, false
 			}
 			if e.at > 0 {
@@ -204,10 +213,10 @@ func (w *markdownWalk) next(text string, last bool) (Chunk, bool) {
 		for !w.measure.fits(e.at) { // seldom, and found within the bytes of a token
 			hi := floorRune(text, e.at-1)
 			if hi <= lo {
-				e = ending{at: limit, next: limit}
+				e = ending{at: limit, next: limit, inside: true}
 				break
 			}
-			e = ending{}
+			e = ending{inside: true}
 			e.at, e.kind = cutAtBest(text, lo, min(max(lo, mid), hi), hi)
 			e.next = e.at
 		}
@@ -222,10 +231,14 @@ type ending struct {
 	kind     Boundary
 	why      Reason
 	whole    bool // no block is cut that did fit
+	inside   bool // the next chunk starts inside of a block on the top level
 }
 
 // yield is the chunk that ends so.
 func (w *markdownWalk) yield(e ending, around *Context) Chunk {
+	if w.regions != nil {
+		around = w.regions.settled(w, around, e.at)
+	}
 	c := Chunk{
 		Span: Span{w.base + w.start, w.base + e.at}, Boundary: e.kind, Reason: e.why, Kind: w.kind(e.at), Context: around,
 	}
@@ -235,7 +248,7 @@ func (w *markdownWalk) yield(e ending, around *Context) Chunk {
 			to = max(run, w.measure.next(w.start, e.at))
 		}
 	}
-	w.start, w.end = to, e.next
+	w.start, w.end, w.inside = to, e.next, e.inside
 	if e.why != AtEnd {
 		w.arrive()
 	}
@@ -257,6 +270,9 @@ func (w *markdownWalk) arrive() {
 		}
 	}
 	w.pass()
+	if w.regions != nil {
+		w.regions.arrive(w)
+	}
 	if w.seen > 64 && w.seen > len(blocks)/2 {
 		w.scan.blocks = blocks[:copy(blocks, blocks[w.seen:])]
 		w.seen = 0
@@ -301,6 +317,9 @@ func (w *markdownWalk) around() *Context {
 			}
 			c = w.known
 		}
+	}
+	if w.regions != nil {
+		c = w.regions.around(w, c)
 	}
 	if !w.context {
 		return c
@@ -392,7 +411,7 @@ func (w *markdownWalk) split(b *passage) int {
 	switch {
 	case b.level > 0 && int(b.level) <= w.splits:
 		return b.at
-	case b.turns && w.regions:
+	case b.turns && w.inside && w.regions.apart():
 		return b.lead
 	}
 	return 0
@@ -437,7 +456,7 @@ func (w *markdownWalk) choose(lo, mid, hi int, last bool) (e ending, ok bool) {
 		return e, true
 	}
 	before := func(b *passage, at int) ending {
-		e := ending{at: at, next: at, kind: Block, whole: true}
+		e := ending{at: at, next: at, kind: Block, whole: true, inside: b.depth > 0}
 		if at > hi {
 			e.at = cutBack(text, lo, hi)
 		}
@@ -453,6 +472,7 @@ func (w *markdownWalk) choose(lo, mid, hi int, last bool) (e ending, ok bool) {
 	}
 	w.now = append(w.now[:0], w.open...)
 	var section *passage
+	turned := false // what is of several kinds is not cut inside
 	k := w.seen
 	for ; k < len(w.scan.blocks) && w.scan.blocks[k].at <= ink; k++ {
 		b := &w.scan.blocks[k]
@@ -468,6 +488,7 @@ func (w *markdownWalk) choose(lo, mid, hi int, last bool) (e ending, ok bool) {
 			}
 			return e, true
 		}
+		turned = turned || b.turns && b.lead > lo && w.regions.apart()
 		if b.at > mid && b.level > 0 && b.at == b.lead && (section == nil || b.level <= section.level) {
 			section = b
 		}
@@ -494,6 +515,11 @@ func (w *markdownWalk) choose(lo, mid, hi int, last bool) (e ending, ok bool) {
 			if fits {
 				return before(b, b.lead), true
 			}
+			if turned && b.depth == 0 {
+				e := before(b, b.lead)
+				e.why = AtStructure
+				return e, true
+			}
 			back, backAt = b, b.lead
 		} else if b.lead < b.at && b.at > lo && (b.at >= hi || b.stays()) {
 			fits := b.at >= hi
@@ -516,10 +542,10 @@ func (w *markdownWalk) choose(lo, mid, hi int, last bool) (e ending, ok bool) {
 	}
 	from := max(lo, leaf.at)
 	e.at, e.kind = w.tear(&leaf, from, max(from, mid), hi)
-	if back != nil && (e.kind == Character || e.kind < Line && leaf.stays()) {
+	if back != nil && (e.kind == Character || e.kind < Line && leaf.stays() || leaf.shape == fence && e.at <= lineBehind(text, leaf.to)) {
 		return before(back, backAt), true
 	}
-	e.next = e.at
+	e.next, e.inside = e.at, true
 	return e, true
 }
 
@@ -563,12 +589,8 @@ func (w *markdownWalk) alone(at int, depth uint8, next int, last bool) (fits, ok
 
 // tear finds the best end of a chunk in (lo, hi] inside of leaf.
 func (w *markdownWalk) tear(leaf *passage, lo, mid, hi int) (int, Boundary) {
-	switch {
-	case w.prose == nil:
-	case leaf.shape == htmlBlock:
-		return cutMarkup(w.text, lo, mid, hi)
-	case !leaf.stays() || leaf.shape == headline:
-		return w.prose(w.text, lo, mid, hi)
+	if w.regions != nil {
+		return w.regions.tear(w, leaf, lo, mid, hi)
 	}
 	return leaf.tear(w.text, lo, mid, hi)
 }
