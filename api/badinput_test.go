@@ -317,7 +317,9 @@ func TestBadQueries(t *testing.T) {
 	} {
 		wantProblem(t, "preview "+tt.body, s.post("/v1/preview", tt.body, asJSON), 422, tt.code)
 	}
-	wantProblem(t, "preview limit", s.post("/v1/preview?limit=0", "x"), 422, "invalid_value")
+	for _, query := range []string{"limit=0", "limit=1001", "limit=20001&texts=false", "texts=1"} {
+		wantProblem(t, "preview "+query, s.post("/v1/preview?"+query, "x"), 422, "invalid_value")
+	}
 }
 
 func TestPreviewStopsAtItsLimit(t *testing.T) {
@@ -326,6 +328,13 @@ func TestPreviewStopsAtItsLimit(t *testing.T) {
 	wantFields(t, "preview", p, []string{"bytes_total", "chars_total", "config", "data", "has_more", "strategy"})
 	if len(p["data"].([]any)) != 3 || p["has_more"] != true || p["bytes_total"] != float64(5000) {
 		t.Errorf("got %v", p)
+	}
+	// In the unit, which is not always what a chunk's own fields count.
+	p = s.post("/v1/preview?chunk_size=3&unit=words&texts=false", "One two. Three four five six.").json(t)
+	for i, size := range []float64{2, 3, 1} {
+		if c := p["data"].([]any)[i].(map[string]any); c["size"] != size || c["text"] != nil {
+			t.Errorf("chunk %d: got %v, want %v words and no text", i, c, size)
+		}
 	}
 }
 

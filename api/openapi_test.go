@@ -159,7 +159,7 @@ func TestDescribedFieldsAreTaken(t *testing.T) {
 	doc := openAPI(t, s)
 	for _, tt := range []struct{ path, schema string }{{"/v1/operations", "SubmitBody"}, {"/v1/preview", "PreviewBody"}} {
 		for field := range dig(doc, "components", "schemas", tt.schema, "properties").(map[string]any) {
-			a := s.post(tt.path, `{"`+field+`":false}`, asJSON)
+			a := s.post(tt.path, `{"`+field+`":[]}`, asJSON)
 			if p := wantProblem(t, tt.path+" "+field, a, 422, "invalid_value"); p != nil && p["param"] != field {
 				t.Errorf("%s: %s: got param %v", tt.path, field, p["param"])
 			}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"mime/multipart"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -132,6 +133,18 @@ func TestSubmitAndReadBack(t *testing.T) {
 	var previewed []map[string]any
 	for _, c := range preview["data"].([]any) {
 		previewed = append(previewed, c.(map[string]any))
+	}
+	spans := s.post("/v1/preview?chunk_size=20&chunk_overlap=5&limit=1001&texts=false", sample).json(t)["data"].([]any)
+	for i, c := range previewed {
+		if c["size"] != c["char_count"] {
+			t.Errorf("preview: chunk %d has size %v of %v characters", i, c["size"], c["char_count"])
+		}
+		without := maps.Clone(c)
+		delete(without, "text")
+		if !reflect.DeepEqual(without, spans[i]) {
+			t.Errorf("preview without texts: got %v, want %v", spans[i], without)
+		}
+		delete(c, "size")
 	}
 	wantSame(t, "preview", previewed, paged)
 	for _, c := range paged {

@@ -16,13 +16,22 @@ import (
 
 // Preview is the answer to POST /v1/preview. Nothing of it is stored.
 type Preview struct {
-	Data       []Chunk `json:"data"`
-	HasMore    bool    `json:"has_more" doc:"The text has more chunks than were asked for"`
-	Strategy   string  `json:"strategy"`
-	Config     object  `json:"config" doc:"The settings, with the defaults filled in"`
-	BytesTotal int64   `json:"bytes_total"`
-	CharsTotal int64   `json:"chars_total"`
+	Data       []PreviewChunk `json:"data"`
+	HasMore    bool           `json:"has_more" doc:"The text has more chunks than were asked for"`
+	Strategy   string         `json:"strategy"`
+	Config     object         `json:"config" doc:"The settings, with the defaults filled in"`
+	BytesTotal int64          `json:"bytes_total"`
+	CharsTotal int64          `json:"chars_total"`
 }
+
+// PreviewChunk is a chunk of a preview.
+type PreviewChunk struct {
+	Chunk
+	Size int `json:"size" doc:"How much it holds, in the unit of the config"`
+}
+
+// maxSpans is how many chunks a preview gives without their texts, which the client has.
+const maxSpans = 20_000
 
 // previewTime bounds the cutting of a preview, its wait for a free processor included.
 const previewTime = 2 * time.Second
@@ -34,7 +43,7 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 	}
 	var text []byte
 	in, err := a.receive(w, r, query, envelope{
-		fields: []string{"strategy", "limit"}, maxText: MaxPreview, maxJSON: 6*MaxPreview + 64<<10, // all of it may be \u0041
+		fields: []string{"strategy", "limit", "texts"}, maxText: MaxPreview, maxJSON: 6*MaxPreview + 64<<10, // all of it may be \u0041
 	}, func(from io.Reader) error {
 		var buf bytes.Buffer
 		if n := r.ContentLength; n > 0 && n <= MaxPreview {
@@ -53,9 +62,16 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 	if len(text) == 0 {
 		return problem("empty_document", "text", "there is no text: send it as the body, or see /docs for other ways")
 	}
-	limit := defaultChunks
+	limit, most, texts := defaultChunks, maxChunks, true
+	switch in.texts {
+	case "", "true":
+	case "false":
+		texts, most = false, maxSpans
+	default:
+		return problem("invalid_value", "texts", "texts must be true or false")
+	}
 	if in.limit != "" {
-		if limit, err = atoi("limit", in.limit, 1, maxChunks); err != nil {
+		if limit, err = atoi("limit", in.limit, 1, most); err != nil {
 			return err
 		}
 	}
@@ -65,7 +81,7 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer a.previews.Release(1)
-	p, err := cut(ctx, in.plan, string(text), limit)
+	p, err := cut(ctx, in.plan, string(text), limit, texts)
 	if err != nil {
 		return err
 	}
@@ -73,17 +89,16 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// cut gives the first limit chunks of text. A strategy is pulled chunk by chunk, so ctx is looked at between two of
+// cut gives the first limit chunks of text, without their texts if texts is false. A strategy is pulled chunk by chunk, so ctx is looked at between two of
 // them; each pull examines a bounded stretch of text.
-func cut(ctx context.Context, plan chunk.Plan, text string, limit int) (Preview, error) {
+func cut(ctx context.Context, plan chunk.Plan, text string, limit int, texts bool) (Preview, error) {
 	sum := sha256.Sum256([]byte(text))
 	hash := hex.EncodeToString(sum[:])
 	p := Preview{
-		Data: []Chunk{}, Strategy: plan.Strategy, Config: object(plan.Settings), BytesTotal: int64(len(text)),
+		Data: []PreviewChunk{}, Strategy: plan.Strategy, Config: object(plan.Settings), BytesTotal: int64(len(text)),
 		CharsTotal: int64(chunk.Chars(text)),
 	}
-	var ruler chunk.Ruler
-	for span, err := range chunk.Guard(plan.Strategy, plan.Splitter, text) {
+	for d, err := range (chunk.Describer{}).Describe(plan, text) {
 		if err != nil {
 			return p, err
 		}
@@ -97,11 +112,11 @@ func cut(ctx context.Context, plan chunk.Plan, text string, limit int) (Preview,
 			p.HasMore = true
 			break
 		}
-		p.Data = append(p.Data, viewOfChunk(hash, plan.Strategy, plan.Settings, store.Chunk{
-			Index: int64(len(p.Data)), StartByte: int64(span.Start), EndByte: int64(span.End),
-			StartChar: int64(ruler.At(text, span.Start).Char), EndChar: int64(ruler.At(text, span.End).Char),
-			Text: text[span.Start:span.End], Facts: store.FactsOf(span),
-		}, true))
+		p.Data = append(p.Data, PreviewChunk{viewOfChunk(hash, plan.Strategy, plan.Settings, store.Chunk{
+			Index: int64(d.Index), StartByte: int64(d.Start), EndByte: int64(d.End),
+			StartChar: int64(d.From.Char), EndChar: int64(d.To.Char),
+			Text: d.Text, Facts: store.FactsOf(d.Chunk),
+		}, texts), d.Size})
 	}
 	return p, nil
 }

@@ -299,7 +299,8 @@ type PreviewBody struct {
 	Text     string `json:"text" doc:"At most 1 MiB"`
 	Strategy string `json:"strategy,omitempty" default:"recursive"`
 	Config   object `json:"config,omitempty" doc:"The strategy's settings, see GET /v1/strategies"`
-	Limit    int    `json:"limit,omitempty" minimum:"1" maximum:"1000" default:"100" doc:"How many chunks at most"`
+	Limit    int    `json:"limit,omitempty" minimum:"1" maximum:"20000" default:"100" doc:"How many chunks at most; 1000 with their texts"`
+	Texts    bool   `json:"texts,omitempty" default:"true" doc:"false leaves the chunks' texts out"`
 }
 
 func submitOperation(a *API) huma.Operation {
@@ -334,9 +335,10 @@ func previewOperation(a *API) huma.Operation {
 		Description: "Takes the same three forms as POST /v1/operations, with at most 1 MiB of text, and gives the " +
 			"same chunks with the same ids.",
 		Parameters: slices.Concat([]*huma.Param{
-			submit.Parameters[0], inQuery("limit", whole(1, maxChunks, defaultChunks), "How many chunks at most"),
+			submit.Parameters[0], inQuery("limit", whole(1, maxSpans, defaultChunks), "How many chunks at most; 1000 with their texts"),
+			inQuery("texts", &huma.Schema{Type: huma.TypeBoolean, Default: true}, "false leaves the chunks' texts out"),
 		}, a.settingParams()),
-		RequestBody: bodies(a.formSchema("limit"), schemaOf[PreviewBody](a),
+		RequestBody: bodies(a.formSchema("limit", "texts"), schemaOf[PreviewBody](a),
 			map[string]any{"text": "One sentence. Another one."}),
 		Responses: a.responses(http.StatusOK, "The first chunks",
 			map[string]*huma.Schema{"application/json": schemaOf[Preview](a)}),
@@ -345,12 +347,12 @@ func previewOperation(a *API) huma.Operation {
 }
 
 // formSchema describes a form: the text and the settings as fields.
-func (a *API) formSchema(more string) *huma.Schema {
+func (a *API) formSchema(more ...string) *huma.Schema {
 	s := &huma.Schema{Type: huma.TypeObject, Required: []string{"file"}, Properties: map[string]*huma.Schema{
 		"file":     {Type: huma.TypeString, Format: "binary", Description: "The text; its file name is the default of name"},
-		"strategy": str(), more: str(),
+		"strategy": str(),
 	}}
-	for _, name := range a.settings.names() {
+	for _, name := range append(a.settings.names(), more...) {
 		s.Properties[name] = str()
 	}
 	return s

@@ -157,6 +157,7 @@ type input struct {
 	name       string
 	documentID string
 	limit      string // as given
+	texts      string // as given
 }
 
 // receive reads a request for chunks in any of its three forms and hands its text, while it arrives, to sink; sink is
@@ -288,6 +289,8 @@ func (a *API) adopt(in *input, values url.Values, env envelope) error {
 			in.name = text
 		case "limit":
 			in.limit = text
+		case "texts":
+			in.texts = text
 		}
 	}
 	return a.plan(in, strategy, a.settings.object(values))
@@ -464,6 +467,10 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 		case "limit":
 			if in.limit = string(m.value); !isNumber(in.limit) {
 				err = problem("invalid_value", "limit", "limit must be a number")
+			}
+		case "texts":
+			if in.texts = string(m.value); in.texts != "true" && in.texts != "false" {
+				err = problem("invalid_value", "texts", "texts must be true or false")
 			}
 		case "config":
 			if settings = m.value; settings[0] != '{' {
