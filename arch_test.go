@@ -17,7 +17,7 @@ import (
 var street = []room{
 	{"cmd/chunkstream", "flags, env, wiring, signals; one function starts and stops all", "*", "*"},
 	{"cmd/chaos", "breaks a service of real processes again and again, and looks whether anything was lost", "*", "*"},
-	{"api", "HTTP: routes, problem+json, OpenAPI", "auth chunk extract store dispatch live event crashpoint",
+	{"api", "HTTP: routes, problem+json, OpenAPI", "auth chunk extract store dispatch live event crashpoint ui",
 		"context embed log/slog net net/http os time golang.org/x/sync" + huma + prometheus},
 	{"worker", "the whole story of one run, on one screen", "chunk extract store dispatch live event crashpoint",
 		"context log/slog math/rand/v2 time" + prometheus},
@@ -39,6 +39,7 @@ var street = []room{
 		"context log/slog math/rand/v2 net time" + rueidis},
 	{"celery", "the door for Celery producers: their tasks in, results out", "redisconn", "context log/slog time"},
 	{"client", "a small Go client of the HTTP API", "event", "context math/rand/v2 net net/http time" + gws},
+	{"ui", "the pages that people use, built and embedded", "", "embed io/fs"},
 	{"servertest", "real Redis and Postgres servers as child processes, for tests", "", "net os os/exec time"},
 	{"crashpoint", "named places where a test build can be killed; nothing otherwise", "", "os"},
 }

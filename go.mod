@@ -52,3 +52,6 @@ require (
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
 )
+
+// What the pages are built with; none of it is Go.
+ignore ./ui/node_modules

@@ -64,8 +64,6 @@ type Config struct {
 	// Parse makes the splitter of a strategy and settings; it is to be the same as the workers'. Default chunk.Parse.
 	Parse func(strategy string, settings []byte) (chunk.Plan, error)
 	Log   *slog.Logger
-	// Sample gives the id of an operation that the front page links to, or "" while there is none. Optional.
-	Sample func() string
 }
 
 // API is the handler. Make one with New; it may serve any number of requests at once.
@@ -86,6 +84,7 @@ type API struct {
 	draining  chan struct{}
 	openAPI   page
 	documents docsAssets
+	pages     pages
 }
 
 // New builds the handler. It registers its metrics with cfg.Metrics, and it makes huma's package-wide error
@@ -98,9 +97,6 @@ func New(cfg Config) (*API, error) {
 		if missing {
 			return nil, fmt.Errorf("api: Config.%s is missing", name)
 		}
-	}
-	if cfg.Sample == nil {
-		cfg.Sample = func() string { return "" }
 	}
 	if cfg.Parse == nil {
 		cfg.Parse = chunk.Parse
@@ -122,6 +118,9 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	if a.documents, err = newDocsAssets(); err != nil {
+		return nil, err
+	}
+	if a.pages, err = newPages(); err != nil {
 		return nil, err
 	}
 	adoptHumaErrors()

@@ -5,10 +5,8 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"html/template"
 	"io"
 	"net/http"
 	"strings"
@@ -134,56 +132,4 @@ func (d docsAssets) serveFile(w http.ResponseWriter, r *http.Request) error {
 		return problem("not_found", "", "the documentation has no such file")
 	}
 	return file.serve(w, r)
-}
-
-const frontStyle = `body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem;` +
-	`color:#1b1b1f;background:#fdfdfd}code,pre{font:14px/1.5 ui-monospace,monospace}pre{overflow-x:auto}` +
-	`@media(prefers-color-scheme:dark){body{color:#e6e6ea;background:#16161a}a{color:#9db8ff}}`
-
-var frontTemplate = template.Must(template.New("front").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Chunkstream</title>
-<link rel="icon" href="data:,">
-<style>` + frontStyle + `</style>
-</head>
-<body>
-<h1>Chunkstream</h1>
-<p>Documents in, durable chunks with exact offsets out, and progress live. Version {{.Version}}.</p>
-<ul>
-<li><a href="/docs">API documentation</a> (<a href="/openapi.json">OpenAPI 3.1</a>)</li>
-<li><a href="/v1/operations">Operations</a></li>
-{{- if .Sample}}
-<li><a href="/v1/operations/{{.Sample}}/chunks">The chunks of a sample document</a>, from
-<a href="/v1/operations/{{.Sample}}">this operation</a></li>
-{{- end}}
-<li><a href="/v1/strategies">Strategies</a>, <a href="/readyz">readiness</a>, <a href="/metrics">metrics</a></li>
-</ul>
-<pre>curl --data-binary @README.md 'http://{{.Host}}/v1/operations?wait=10'</pre>
-</body>
-</html>
-`))
-
-var frontCSP = func() string {
-	sum := sha256.Sum256([]byte(frontStyle))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-}()
-
-// front is the page at /: it says what this is and where things are.
-func (a *API) front(w http.ResponseWriter, r *http.Request) error {
-	var html bytes.Buffer
-	err := frontTemplate.Execute(&html, map[string]string{
-		"Version": a.cfg.Version, "Sample": a.cfg.Sample(), "Host": r.Host,
-	})
-	if err != nil {
-		return fmt.Errorf("front page: %w", err)
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", frontCSP)
-	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(html.Bytes()) // the client may be gone; there is nobody else to tell
-	return nil
 }

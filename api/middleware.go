@@ -187,10 +187,10 @@ func (a *API) admit(r *http.Request, c *call) error {
 // public says which paths need no key: nothing that shows or changes anyone's data.
 func public(path string) bool {
 	switch path {
-	case "/", "/healthz", "/readyz", "/openapi.json", "/docs":
+	case "/", "/operations", "/healthz", "/readyz", "/openapi.json", "/docs":
 		return true
 	}
-	return strings.HasPrefix(path, "/docs/")
+	return strings.HasPrefix(path, "/docs/") || strings.HasPrefix(path, "/operations/") || strings.HasPrefix(path, "/ui/")
 }
 
 // loopbackHost reports whether a Host header names this machine itself.

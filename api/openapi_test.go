@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
@@ -237,7 +238,7 @@ var loads = regexp.MustCompile(`(?:src|href|apiDescriptionUrl)="([^"]*)"`)
 // TestDocsAreOffline: what the documentation page loads comes from this server, is what it is taken for, and reaches
 // clients with and without gzip.
 func TestDocsAreOffline(t *testing.T) {
-	s := idle(t, func(c *api.Config) { c.Sample = func() string { return "op_sample" } })
+	s := idle(t)
 	for file, want := range map[string]string{ // of the unpacked files, as in @stoplight/elements 9.0.25
 		"elements-9.0.25.js":  "2cb7bb60bbf2846e077e2bd8357a61785120a1ab657885d482a6bd37b034c709",
 		"elements-9.0.25.css": "062127db60930e408a1598797004dfcd14742b83a059ed6b381f08d42c4b4d3c",
@@ -270,37 +271,77 @@ func TestDocsAreOffline(t *testing.T) {
 	}
 	wantProblem(t, "no such file", s.get("/docs/elements.LICENSE"), 404, "not_found")
 	page := s.get("/docs")
-	front := s.get("/")
-	for what, a := range map[string]answer{"docs": page, "front": front} {
-		if got := a.header.Get("Content-Type"); got != "text/html; charset=utf-8" {
-			t.Errorf("%s: got Content-Type %q", what, got)
-		}
-		for _, m := range loads.FindAllStringSubmatch(string(a.body), -1) {
-			if m[1] == "data:," {
-				continue
-			}
-			if !strings.HasPrefix(m[1], "/") || strings.HasPrefix(m[1], "//") {
-				t.Errorf("%s: loads or links %q from elsewhere", what, m[1])
-			} else if !strings.Contains(m[1], "op_sample") {
-				if got := s.get(m[1]); got.status != 200 {
-					t.Errorf("%s: %s: got %d", what, m[1], got.status)
-				}
-			}
-		}
-	}
+	wantOffline(t, s, "docs", page)
 	for _, directive := range []string{"connect-src 'self'", "script-src 'self';"} {
 		if csp := page.header.Get("Content-Security-Policy"); !strings.Contains(csp, directive) {
 			t.Errorf("docs: got %q, want %q in it", csp, directive)
 		}
 	}
-	if csp := front.header.Get("Content-Security-Policy"); strings.Contains(csp, "script-src") || strings.Contains(csp,
-		"unsafe") {
-		t.Errorf("front: got %q, want no script and nothing unsafe", csp)
+}
+
+// wantOffline checks that everything a page loads or links comes from this server and is there.
+func wantOffline(t *testing.T, s *server, what string, a answer) {
+	t.Helper()
+	if got := a.header.Get("Content-Type"); got != "text/html; charset=utf-8" {
+		t.Errorf("%s: got Content-Type %q", what, got)
 	}
-	if strings.Contains(string(front.body), "<script") || !strings.Contains(string(front.body),
-		"/v1/operations/op_sample/chunks") {
-		t.Errorf("front: has a script, or no sample: %s", front.body)
+	for _, m := range loads.FindAllStringSubmatch(string(a.body), -1) {
+		if strings.HasPrefix(m[1], "data:") {
+			continue
+		}
+		if !strings.HasPrefix(m[1], "/") || strings.HasPrefix(m[1], "//") {
+			t.Errorf("%s: loads or links %q from elsewhere", what, m[1])
+		} else if got := s.get(m[1], "Authorization: Bearer "+key); got.status != 200 {
+			t.Errorf("%s: %s: got %d", what, m[1], got.status)
+		}
 	}
+}
+
+// TestPages: every page is the same document, needs no key, loads its own script and style alone, and forbids everything
+// else to both.
+func TestPages(t *testing.T) {
+	s := idle(t, keyed(t))
+	for _, path := range []string{"/", "/operations?status=failed", "/operations/op_x"} {
+		page := s.get(path)
+		wantOffline(t, s, path, page)
+		body := string(page.body)
+		if strings.Contains(body, "<style") || strings.Contains(body, " style=") || strings.Contains(body, "<script>") ||
+			strings.Count(body, "<script") != 1 {
+			t.Errorf("%s: has a style or a script of its own: %s", path, body)
+		}
+		csp := page.header.Get("Content-Security-Policy")
+		for _, directive := range []string{"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:;",
+			"require-trusted-types-for 'script'; trusted-types 'none'"} {
+			if !strings.Contains(csp, directive) || strings.Contains(csp, "unsafe") {
+				t.Errorf("%s: got Content-Security-Policy %q, want %q in it", path, csp, directive)
+			}
+		}
+		if got := page.header.Get("Cache-Control"); got != "no-cache" {
+			t.Errorf("%s: got Cache-Control %q", path, got)
+		}
+	}
+	index := s.get("/")
+	if again := s.get("/", "If-None-Match: "+index.header.Get("Etag")); again.status != http.StatusNotModified {
+		t.Errorf("index with its own ETag: got %d, want 304", again.status)
+	}
+	linked := loads.FindAllStringSubmatch(string(index.body), -1)
+	for _, m := range linked {
+		if !strings.HasPrefix(m[1], "/ui/") {
+			continue
+		}
+		plain, packed := s.get(m[1]), s.get(m[1], "Accept-Encoding: gzip")
+		if got := plain.header.Get("Cache-Control"); got != "public, max-age=31536000, immutable" {
+			t.Errorf("%s: got Cache-Control %q", m[1], got)
+		}
+		r, err := gzip.NewReader(bytes.NewReader(packed.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unpacked, err := io.ReadAll(r); err != nil || !bytes.Equal(unpacked, plain.body) || len(plain.body) < 1000 {
+			t.Errorf("%s: packed and plain differ, or are nothing: %v", m[1], err)
+		}
+	}
+	wantProblem(t, "no such file", s.get("/ui/app.js"), 404, "not_found")
 }
 
 // TestDocumentation: docs/api.md has a curl line for every route and the table of all codes, and nothing else.

@@ -130,10 +130,23 @@ func (a *API) register() {
 		Responses: a.responses(http.StatusOK, "A script or a style sheet",
 			map[string]*huma.Schema{"text/javascript": str(), "text/css": str()}),
 	}, a.documents.serveFile)
+	for path, one := range map[string]huma.Operation{
+		"/":                {OperationID: "playground", Summary: "The page on which texts are cut and compared"},
+		"/operations":      {OperationID: "operationsPage", Summary: "The page of all operations"},
+		"/operations/{id}": {OperationID: "operationPage", Summary: "The page of one operation", Parameters: []*huma.Param{operationID}},
+	} {
+		one.Method, one.Path, one.Tags, one.Security = "GET", path, serviceTag, noKey
+		one.Metadata = map[string]any{"anyQuery": true} // it is the page's script that reads it
+		one.Responses = a.responses(http.StatusOK, "HTML, without anyone's data", map[string]*huma.Schema{"text/html": str()})
+		a.plain(one, a.pages.show)
+	}
 	a.plain(huma.Operation{
-		Method: "GET", Path: "/", OperationID: "front", Tags: serviceTag, Security: noKey, Summary: "The front page",
-		Responses: a.responses(http.StatusOK, "HTML", map[string]*huma.Schema{"text/html": str()}),
-	}, a.front)
+		Method: "GET", Path: "/ui/{file}", OperationID: "pageFile", Tags: serviceTag, Security: noKey,
+		Summary:    "What the pages load",
+		Parameters: []*huma.Param{inPath("file", "The file")},
+		Responses: a.responses(http.StatusOK, "A script or a style sheet",
+			map[string]*huma.Schema{"text/javascript": str(), "text/css": str()}),
+	}, a.pages.serveFile)
 }
 
 // plain registers a route that reads and writes HTTP itself, and describes it. Query parameters that op does not name

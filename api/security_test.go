@@ -3,11 +3,13 @@ package api_test
 import (
 	"context"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
 	"chunkstream/api"
 	"chunkstream/auth"
+	"chunkstream/chunk"
 	"chunkstream/store"
 )
 
@@ -25,11 +27,16 @@ func keyed(t *testing.T) func(*api.Config) {
 // TestKeyIsNeededEverywhere asks every route without a key and with a wrong one.
 func TestKeyIsNeededEverywhere(t *testing.T) {
 	s := idle(t, keyed(t))
+	script := regexp.MustCompile(`/ui/([^"]+\.js)`).FindStringSubmatch(string(s.get("/").body))
+	if script == nil {
+		t.Fatal("the page loads no script")
+	}
 	for _, route := range s.api.Routes() {
 		method, path, _ := strings.Cut(route, " ")
+		path = strings.ReplaceAll(path, "/ui/{file}", "/ui/"+script[1])
 		path = strings.NewReplacer("{id}", "op_1", "{file}", "elements-9.0.25.css", "{$}", "").Replace(path)
 		open := path == "/" || path == "/healthz" || path == "/readyz" || path == "/openapi.json" ||
-			strings.HasPrefix(path, "/docs")
+			strings.HasPrefix(path, "/docs") || strings.HasPrefix(path, "/operations") || strings.HasPrefix(path, "/ui/")
 		for _, headers := range [][]string{nil, {"Authorization: Bearer wrong-horse-battery"},
 			{"Authorization: Basic " + key}} {
 			a := s.do(method, path, nil, headers...)
@@ -162,7 +169,7 @@ func TestRequestID(t *testing.T) {
 
 func TestSecurityHeaders(t *testing.T) {
 	s := idle(t)
-	for _, path := range []string{"/", "/docs", "/v1/operations", "/v1/nowhere", "/nowhere", "/healthz",
+	for _, path := range []string{"/", "/operations", "/operations/op_x", "/docs", "/v1/operations", "/v1/nowhere", "/nowhere", "/healthz",
 		"/openapi.json", "/metrics",
 		"/v1/operations?x=y"} {
 		h := s.get(path).header
@@ -183,10 +190,10 @@ func TestSecurityHeaders(t *testing.T) {
 func TestPanic(t *testing.T) {
 	s := idle(t, func(c *api.Config) {
 		c.Ready = func(context.Context) api.Readiness { panic("the password is swordfish") }
-		c.Sample = func() string { panic("swordfish again") }
+		c.Parse = func(string, []byte) (chunk.Plan, error) { panic("swordfish again") }
 	})
-	for _, path := range []string{"/readyz", "/"} { // one route is huma's, one is plain
-		a := s.get(path, "X-Request-Id: find-me")
+	for path, method := range map[string]string{"/readyz": "GET", "/v1/preview": "POST"} { // one route is huma's, one is plain
+		a := s.do(method, path, strings.NewReader("text"), "X-Request-Id: find-me")
 		wantProblem(t, path, a, 500, "internal")
 		if strings.Contains(string(a.body), "swordfish") {
 			t.Errorf("%s: the answer tells: %s", path, a.body)

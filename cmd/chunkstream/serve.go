@@ -98,7 +98,6 @@ func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.
 	handler, err := api.New(api.Config{
 		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Gate: gate, Loopback: loopback,
 		Version: version(), Metrics: s.registry, Parse: parser.Parse, Log: s.log, Ready: s.ready,
-		Sample: func() string { id, _ := sample.Load().(string); return id },
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

@@ -1,0 +1,124 @@
+// What the API sends, as far as these pages use it. docs/api.md has the meaning of every field.
+
+export type Settings = Record<string, unknown>
+
+export interface Strategy {
+  name: string
+  aliases: string[]
+  summary: string
+  defaults: Settings
+  schema: Schema
+}
+
+// A JSON Schema, as far as the forms understand it.
+export interface Schema {
+  type?: string | string[]
+  properties?: Record<string, Schema | false>
+  description?: string
+  default?: unknown
+  enum?: unknown[]
+  const?: unknown
+  minimum?: number
+  maximum?: number
+  pattern?: string
+  items?: Schema
+  minItems?: number
+  maxItems?: number
+  anyOf?: Schema[]
+  allOf?: Schema[]
+  if?: Schema
+  then?: Schema
+  else?: Schema
+  required?: string[]
+}
+
+export interface Context {
+  kind: string
+  level?: number
+  start_byte: number
+  end_byte: number
+  text?: string
+}
+
+export interface Chunk {
+  id: string
+  index: number
+  start_byte: number
+  end_byte: number
+  start_char: number
+  end_char: number
+  char_count: number
+  size?: number // in the unit; previews only
+  boundary?: string
+  reason?: string
+  kind?: string
+  level?: number
+  parent_index?: number
+  context?: Context[]
+}
+
+export interface Preview {
+  data: Chunk[]
+  has_more: boolean
+  strategy: string
+  config: Settings
+  bytes_total: number
+  chars_total: number
+}
+
+export type Status = 'queued' | 'processing' | 'completed' | 'failed' | 'cancelled'
+
+export interface Failure {
+  code: string
+  detail: string
+}
+
+export interface Operation {
+  id: string
+  document_id: string
+  name: string
+  status: Status
+  strategy: string
+  config: Settings
+  splitter_version: string
+  retry_of: string
+  seq: number
+  attempt: number
+  bytes_total: number
+  bytes_done: number
+  chunks: number
+  cancel_requested: boolean
+  worker: string
+  error: Failure | null
+  created_at: string
+  started_at: string | null
+  finished_at: string | null
+  links: Record<string, string>
+}
+
+// docs/events.md
+export interface Event {
+  seq?: number
+  type: string
+  operation_id: string
+  time: string
+  data: EventData
+}
+
+export interface EventData {
+  status: Status
+  phase?: string
+  attempt?: number
+  seq?: number
+  bytes_done?: number
+  bytes_total?: number
+  chunks?: number
+  eta_ms?: number
+  worker?: string
+  cancel_requested?: boolean
+  degraded?: boolean
+  error?: Failure
+  retry_in_ms?: number
+}
+
+export const ended = (status: string) => status === 'completed' || status === 'failed' || status === 'cancelled'
