@@ -10,6 +10,7 @@ export interface Column {
 export interface View {
   columns: Column[]
   sample: string
+  doc?: string // a document of the server
   view: string
   chunk: number // -1: none
   only: boolean // differences only
@@ -24,6 +25,7 @@ export function fragmentOf(v: View): string {
   })
   const page = new URLSearchParams()
   if (v.sample) page.set('sample', v.sample)
+  if (v.doc) page.set('doc', v.doc)
   if (v.view !== 'text') page.set('view', v.view)
   if (v.only) page.set('only', 'differences')
   if (v.chunk >= 0) page.set('c', String(v.chunk))
@@ -43,6 +45,7 @@ export function viewOf(fragment: string, isText: (strategy: string, name: string
       continue
     }
     view.sample = q.get('sample') ?? ''
+    view.doc = q.get('doc') ?? ''
     view.view = q.get('view') ?? 'text'
     view.only = q.get('only') === 'differences'
     view.chunk = q.has('c') ? Number(q.get('c')) || 0 : -1
