@@ -50,6 +50,13 @@ var classTable = sync.OnceValue(func() *classes {
 			}
 		}
 	}
+	for _, set := range newer {
+		for _, r := range set.ranges {
+			for c := r[0]; c <= r[1]; c++ {
+				all[c] |= set.class
+			}
+		}
+	}
 	all['\n'] |= newline
 	all['\r'] |= newline
 

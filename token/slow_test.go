@@ -12,25 +12,29 @@ import (
 )
 
 // The slow way: the patterns as regular expressions, and pairs joined as byte pair encoding is defined. What Go's
-// regular expressions lack, (?!\S), is done by hand; \s is spelled out, because theirs is ASCII only.
-
-const (
-	blank = `[\t-\r \x{85}\p{Zs}\x{2028}\x{2029}]`
-	solid = `[^\t-\r \x{85}\p{Zs}\x{2028}\x{2029}\p{L}\p{N}]`
-	short = `(?i:'s|'t|'re|'ve|'m|'ll|'d)`
-	big   = `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
-	small = `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
-)
+// regular expressions lack, (?!\S) and what Unicode has since 15.1, is done by hand; \s is spelled out, because theirs is
+// ASCII only.
 
 var (
+	letters, numbers, uppers, lowers = token.Newer() // what Go's \p{…} lack
+
+	blank  = `[\t-\r \x{85}\p{Zs}\x{2028}\x{2029}]`
+	solid  = `[^\t-\r \x{85}\p{Zs}\x{2028}\x{2029}\p{L}\p{N}` + letters + numbers + `]`
+	short  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)`
+	big    = `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}` + uppers + `]`
+	small  = `[\p{Ll}\p{Lm}\p{Lo}\p{M}` + lowers + `]`
+	letter = `[\p{L}` + letters + `]`
+	number = `[\p{N}` + numbers + `]`
+	prefix = `[^\r\n\p{L}\p{N}` + letters + numbers + `]?`
+
 	lookBlank = regexp.MustCompile(`^` + blank + `+`)
 	patterns  = map[string]*regexp.Regexp{
-		"cl100k_base": regexp.MustCompile(`^(?:` + short + `|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?` + solid + `+[\r\n]*|` +
+		"cl100k_base": regexp.MustCompile(`^(?:` + short + `|` + prefix + letter + `+|` + number + `{1,3}| ?` + solid + `+[\r\n]*|` +
 			blank + `*[\r\n]+)`),
-		"o200k_base": regexp.MustCompile(`^(?:[^\r\n\p{L}\p{N}]?` + big + `*` + small + `+` + short + `?|` +
-			`[^\r\n\p{L}\p{N}]?` + big + `+` + small + `*` + short + `?|\p{N}{1,3}| ?` + solid + `+[\r\n/]*|` +
+		"o200k_base": regexp.MustCompile(`^(?:` + prefix + big + `*` + small + `+` + short + `?|` +
+			prefix + big + `+` + small + `*` + short + `?|` + number + `{1,3}| ?` + solid + `+[\r\n/]*|` +
 			blank + `*[\r\n]+)`),
-		"p50k_base": regexp.MustCompile(`^(?:'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?` + solid + `+)`),
+		"p50k_base": regexp.MustCompile(`^(?:'s|'t|'re|'ve|'m|'ll|'d| ?` + letter + `+| ?` + number + `+| ?` + solid + `+)`),
 	}
 )
 

@@ -3,7 +3,7 @@
 //
 // The vocabularies are inside the program; nothing is read or fetched when it runs. Text is any bytes: what is not
 // valid UTF-8 is encoded byte by byte, and nothing is ever replaced. Special tokens such as <|endoftext|> are plain text.
-// Letters, numbers and marks are those of the Unicode version of package unicode.
+// Letters, numbers and marks are those of Unicode 16, as in tiktoken.
 package token
 
 import (

@@ -60,10 +60,15 @@ type golden struct {
 
 func readGolden(tb testing.TB) (all []golden) {
 	tb.Helper()
-	b, err := os.ReadFile("testdata/golden.json")
+	b, err := os.ReadFile("testdata/peers/golden.json")
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return parseGolden(tb, b)
+}
+
+func parseGolden(tb testing.TB, b []byte) (all []golden) {
+	tb.Helper()
 	var rows [][]json.RawMessage
 	if err := json.Unmarshal(b, &rows); err != nil {
 		tb.Fatal(err)
@@ -84,11 +89,17 @@ func readGolden(tb testing.TB) (all []golden) {
 	return all
 }
 
+// What OpenAI's tiktoken, js-tiktoken and gpt-tokenizer make of 2,900 texts; testdata/peers has the script that asks them.
 func TestGolden(t *testing.T) {
 	t.Parallel()
+	compareGolden(t, readGolden(t))
+}
+
+func compareGolden(t *testing.T, all []golden) {
+	t.Helper()
 	for i, name := range names {
 		e := get(t, name)
-		for _, g := range readGolden(t) {
+		for _, g := range all {
 			got := e.Encode(g.text)
 			sum := sha256.Sum256([]byte(strings.Trim(fmt.Sprint(got), "[]")))
 			if len(got) != g.tokens[i] || hex.EncodeToString(sum[:8]) != g.sums[i] {
@@ -269,7 +280,7 @@ func TestAgainstSlow(t *testing.T) {
 			check(t, e, text, i, i%9)
 		}
 		for i, g := range readGolden(t) {
-			if i%sample != 0 {
+			if i%sample != 0 || len(g.text) > 400 { // the slow way is cubic
 				continue
 			}
 			check(t, e, g.text, i*7, i%23)
