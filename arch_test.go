@@ -33,6 +33,7 @@ var street = []room{
 	{"token", "how big a string is to a model", "", "embed"},
 	{"extract", "file formats → text", "", "embed golang.org/x/text/encoding"},
 	{"export", "chunks in the formats that other programs read", "chunk", ""},
+	{"check", "what is wrong with chunks, whoever cut them", "chunk extract", ""},
 	{"files", "the files that arguments name, without what ignore files leave out", "",
 		"io/fs os github.com/bmatcuk/doublestar/v4"},
 	{"redisconn", "the three Redis client roles; the only expert on the driver", "",

@@ -104,7 +104,7 @@ func skips(all []source) []string {
 
 // pure packages compute: they start no goroutine (the import table keeps clock, context and logs out of them).
 func goroutines(all []source) (wrong []string) {
-	pure := []string{"chunk", "token", "extract", "event", "crashpoint"}
+	pure := []string{"chunk", "check", "token", "extract", "event", "crashpoint"}
 	for _, s := range all {
 		if s.test() || !slices.Contains(pure, filepath.Dir(s.path)) {
 			continue

@@ -17,8 +17,7 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/mattn/go-isatty"
-
+	"chunkstream/check"
 	"chunkstream/chunk"
 	"chunkstream/export"
 	"chunkstream/extract"
@@ -39,18 +38,14 @@ type chunkCmd struct {
 	UTF16  bool   `name:"utf16" help:"Also offsets in UTF-16 code units, as JavaScript counts."`
 	Count  string `placeholder:"TOKENIZER" help:"Also count the tokens of each chunk, by cl100k_base, o200k_base, p50k_base or r50k_base."`
 
-	Encoding string `placeholder:"NAME" help:"Of the files; default: found out for each, see docs/formats.md."`
-	Invalid  string `default:"reject" enum:"reject,replace,bytes" help:"What becomes of bytes that the encoding does not allow: reject the file, replace them by U+FFFD, or bytes: keep each as a character."`
+	sourceFlags
 
-	Include  []string `placeholder:"PATTERN" help:"In folders, only files like this. May be given again."`
-	Exclude  []string `placeholder:"PATTERN" help:"In folders, no files like this. May be given again."`
-	Hidden   bool     `help:"In folders, also hidden files."`
-	NoIgnore bool     `help:"In folders, also what .gitignore and .chunkstreamignore leave out."`
-	MaxSize  byteSize `default:"64MiB" placeholder:"SIZE" help:"In folders, no larger files; 0 for any."`
+	View  bool `help:"Show the text itself with its chunks in colours, in place."`
+	Stats bool `help:"Show a line of figures for each file instead of its chunks; with --json as JSON Lines."`
+	Lint  bool `help:"Also check the chunks as the command lint does: say what is wrong with them, and exit with 1 if something is."`
 
-	Jobs    int  `short:"j" placeholder:"N" help:"Files at once; default: one a processor."`
-	Quiet   bool `short:"q" help:"No progress and no summary."`
-	Verbose bool `short:"v" help:"List what was left out, and why."`
+	Jobs  int  `short:"j" placeholder:"N" help:"Files at once; default: one a processor."`
+	Quiet bool `short:"q" help:"No progress and no summary."`
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -75,38 +70,25 @@ Exit codes: 0 all done; 1 some files failed; 2 wrong flags; 3 nothing matched; 1
 }
 
 // Run cuts the files and writes their chunks in the order of the files.
-func (c *chunkCmd) Run(ctx context.Context) error {
-	if c.stdout == nil {
-		c.stdin, c.stdout, c.stderr = os.Stdin, os.Stdout, os.Stderr
-	}
-	job := cutting{describer: chunk.Describer{UTF16: c.UTF16}, noText: c.NoText, stdin: c.stdin, encoding: c.Encoding}
-	var err error
-	if job.policy, err = extract.ParsePolicy(c.Invalid); err != nil {
-		return &exitError{exitUsage, fmt.Errorf("--invalid: %w", err), ""}
-	}
-	if _, ok := extract.Charset(c.Encoding); c.Encoding != "" && !ok {
-		return &exitError{exitUsage, fmt.Errorf("--encoding: %q is not an encoding that is known", c.Encoding), "--encoding windows-1252"}
-	}
-	if c.Strategy == "auto" {
-		job.choose = c.byFormat
-	} else if job.plan, err = c.plan(c.Strategy); err != nil {
-		return err
-	}
-	if c.Count != "" {
-		if job.describer.Tokens, err = token.Get(c.Count); err != nil {
-			return &exitError{exitUsage, fmt.Errorf("--count: %w", err), "--count cl100k_base"}
-		}
-	}
-	found, err := c.find()
+func (c *chunkCmd) Run(ctx context.Context, screen *screen) error {
+	c.stdin, c.stdout, c.stderr = screen.in, screen.out, screen.err
+	job, err := c.job(screen.in)
 	if err != nil {
 		return err
+	}
+	found, err := c.sourceFlags.find(c.Paths, c.stderr)
+	if err != nil {
+		return err
+	}
+	if c.View || c.Stats {
+		return c.show(ctx, job, screen, found)
 	}
 	format, err := c.format()
 	if err != nil {
 		return err
 	}
 	if format == "" {
-		return job.table(ctx, c.stdout, found)
+		return c.show(ctx, job, screen, found)
 	}
 	job.format, _ = export.New(format)
 	if c.Jobs <= 0 {
@@ -128,44 +110,24 @@ func (c *chunkCmd) Run(ctx context.Context) error {
 	return err
 }
 
-// find gives the files, "-" among them, and says what was left out.
-func (c *chunkCmd) find() ([]files.File, error) {
-	var paths []string
-	stdin := 0
-	for _, p := range c.Paths {
-		if p == "-" {
-			stdin++
-			continue
-		}
-		paths = append(paths, p)
+// job is how each file is read and cut.
+func (c *chunkCmd) job(stdin io.Reader) (*cutting, error) {
+	job := &cutting{describer: chunk.Describer{UTF16: c.UTF16}, noText: c.NoText, lint: c.Lint, stdin: stdin, encoding: c.Encoding}
+	var err error
+	if job.policy, err = c.policy(); err != nil {
+		return nil, err
 	}
-	if stdin > 1 || stdin == 1 && len(paths) > 0 {
-		return nil, &exitError{exitUsage, errors.New("- is standard input, and can only be given alone"), "chunkstream chunk -"}
+	if c.Strategy == "auto" {
+		job.choose = c.byFormat
+	} else if job.plan, err = c.plan(c.Strategy); err != nil {
+		return nil, err
 	}
-	if stdin == 1 {
-		return []files.File{{Path: "-"}}, nil
-	}
-	found, skipped, err := files.Find(paths, files.Options{
-		Include: c.Include, Exclude: c.Exclude, Hidden: c.Hidden, NoIgnore: c.NoIgnore, MaxBytes: int64(c.MaxSize),
-	})
-	if c.Verbose {
-		for _, s := range skipped {
-			fmt.Fprintf(c.stderr, "left out  %s: %s\n", s.Path, s.Why)
+	if c.Count != "" {
+		if job.describer.Tokens, err = token.Get(c.Count); err != nil {
+			return nil, &exitError{exitUsage, fmt.Errorf("--count: %w", err), "--count cl100k_base"}
 		}
 	}
-	switch {
-	case errors.Is(err, files.ErrNothing):
-		hint := "give a file, a folder with text files, or a pattern in quotes"
-		if len(skipped) > 0 {
-			hint = fmt.Sprintf("-v lists the %d that were left out", len(skipped))
-		}
-		return nil, &exitError{exitNothing, err, hint}
-	case errors.Is(err, os.ErrNotExist):
-		return nil, &exitError{exitUsage, err, "to cut text itself, pipe it in: echo … | chunkstream chunk -"}
-	case err != nil:
-		return nil, &exitError{exitUsage, err, ""}
-	}
-	return found, nil
+	return job, nil
 }
 
 // format is the format's name, or "" for the table on a terminal.
@@ -220,14 +182,9 @@ func (c *chunkCmd) open() (io.Writer, func(keep bool) error, error) {
 	}, nil
 }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
-}
-
 // byFormat is the plan for a file of some format: the strategy for it, or recursive.
-func (c *chunkCmd) byFormat(f extract.Format) (chunk.Plan, error) {
-	settings := c.settingFlags
+func (s settingFlags) byFormat(f extract.Format) (chunk.Plan, error) {
+	settings := s
 	name := chunk.DefaultStrategy
 	switch f.Kind {
 	case extract.Markdown, extract.HTML, extract.Code:
@@ -236,7 +193,7 @@ func (c *chunkCmd) byFormat(f extract.Format) (chunk.Plan, error) {
 		name = "table"
 	}
 	if f.Kind == extract.Code && f.Language != "" {
-		settings.Set = maps.Clone(c.Set)
+		settings.Set = maps.Clone(s.Set)
 		if settings.Set == nil {
 			settings.Set = map[string]string{}
 		}
@@ -256,6 +213,8 @@ type cutting struct {
 	describer chunk.Describer
 	format    export.Writer
 	noText    bool
+	lint      bool
+	count     string // the tokenizer that flags name for looking
 	stdin     io.Reader
 }
 
@@ -277,8 +236,9 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 	defer cancel()
 
 	type result struct {
-		blocks chan []byte
-		err    error // read when blocks is closed
+		blocks   chan []byte
+		problems []check.Problem // these are read when blocks is closed
+		err      error
 	}
 	results := make([]result, len(found))
 	turn := make(chan struct{}, jobs)
@@ -294,7 +254,7 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 			results[i].blocks = make(chan []byte, blocks)
 			wg.Go(func() {
 				r := &results[i]
-				r.err = c.file(ctx, found[i], r.blocks, m)
+				r.problems, r.err = c.file(ctx, found[i], r.blocks, m)
 				close(r.blocks)
 				<-turn
 			})
@@ -326,6 +286,7 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 			failed++
 			m.failed(found[i].Path, err)
 		}
+		m.problems(found[i].Path, results[i].problems)
 	}
 	if ctx.Err() != nil {
 		return &exitError{exitInterrupted, errors.New("interrupted"), "what was written are whole chunks, but not all of them"}
@@ -336,7 +297,7 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 	if failed > 0 {
 		return &exitError{exitFailed, fmt.Errorf("%w: %d of %d", errSomeFailed, failed, len(found)), ""}
 	}
-	return nil
+	return m.wrong()
 }
 
 // written is the error of writing chunks. A reader that has seen enough, such as head, is no failure.
@@ -347,11 +308,11 @@ func written(err error) error {
 	return fmt.Errorf("write chunks: %w", err)
 }
 
-// file cuts one file and sends its records, block by block.
-func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *meter) error {
+// file cuts one file and sends its records, block by block. With lint it gives what is wrong with them.
+func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *meter) ([]check.Problem, error) {
 	doc, plan, err := c.read(f)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	text := doc.Text
 	m.size(f, len(text))
@@ -378,9 +339,13 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *m
 	room := min(blockSize+blockSize/4, 1024+2*len(text))
 	block := make([]byte, 0, room)
 	done := 0
+	var all []chunk.Detail // to be checked
 	for d, err := range c.describer.Describe(plan, text) {
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if c.lint {
+			all = append(all, d)
 		}
 		if len(block) > 0 {
 			block = append(block, c.format.Between()...)
@@ -391,23 +356,28 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *m
 			r.SourceStart, r.SourceEnd = doc.Offsets.Source(d.Start), doc.Offsets.Source(d.End)
 		}
 		if block, err = c.format.Append(block, &r); err != nil {
-			return err
+			return nil, err
 		}
 		m.chunks.Add(1)
 		if len(block) >= blockSize {
 			m.bytes.Add(int64(d.End - done))
 			done = d.End
 			if err := send(block); err != nil {
-				return err
+				return nil, err
 			}
 			block = make([]byte, 0, room)
 		}
 	}
 	m.bytes.Add(int64(len(text) - done))
 	if len(block) > 0 {
-		return send(block)
+		if err := send(block); err != nil {
+			return nil, err
+		}
 	}
-	return nil
+	if c.lint {
+		return check.Chunks(plan, doc.Format.Kind, text, all).Problems, nil
+	}
+	return nil, nil
 }
 
 // read gives a file's text, and how to cut it.

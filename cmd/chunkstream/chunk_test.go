@@ -283,10 +283,10 @@ func BenchmarkChunkCommand(b *testing.B) {
 	if err := os.WriteFile(name, text, 0o644); err != nil {
 		b.Fatal(err)
 	}
-	cmd := chunkCmd{Paths: []string{name}, Strategy: "recursive", Invalid: "reject", JSON: true, Jobs: 1, Quiet: true, stdout: io.Discard, stderr: io.Discard}
+	cmd := chunkCmd{Paths: []string{name}, Strategy: "recursive", sourceFlags: sourceFlags{Invalid: "reject"}, JSON: true, Jobs: 1, Quiet: true}
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		if err := cmd.Run(b.Context()); err != nil {
+		if err := cmd.Run(b.Context(), &screen{out: io.Discard, err: io.Discard}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -32,8 +32,11 @@ func (e *exitError) Error() string { return e.cause.Error() }
 func (e *exitError) Unwrap() error { return e.cause }
 
 type commands struct {
+	screen
+
 	Chunk   chunkCmd   `cmd:"" help:"Cut files into chunks, here, without a server."`
 	Compare compareCmd `cmd:"" help:"Cut a file in several ways and compare them."`
+	Lint    lintCmd    `cmd:"" help:"Check the chunks of files, for CI: exit 1 if something is wrong with them."`
 	Serve   serveCmd   `cmd:"" help:"Run the service: HTTP API, live events and workers in one process."`
 	Worker  workerCmd  `cmd:"" help:"Work on operations that other processes take in."`
 	Demo    demoCmd    `cmd:"" help:"Show it: Redis and a worker are killed in the middle, and nothing is lost."`
@@ -72,13 +75,14 @@ func main() {
 
 // run executes one command line and gives the exit code.
 func run(ctx context.Context, args []string) int {
-	var cmds commands
+	cmds := commands{screen: screen{in: os.Stdin, out: os.Stdout, err: os.Stderr}}
 	parser, err := kong.New(&cmds,
 		kong.Name("chunkstream"),
 		kong.Description("Documents in, durable chunks out, progress live."),
 		kong.UsageOnError(),
 		kong.DefaultEnvars("CHUNKSTREAM"),
 		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&cmds.screen),
 	)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chunkstream:", err)

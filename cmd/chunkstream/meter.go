@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"chunkstream/check"
 	"chunkstream/files"
 )
 
@@ -25,6 +26,7 @@ type meter struct {
 	mu     sync.Mutex // of what is written to out
 	drawn  bool
 	errors int
+	flaws  int // that --lint has found
 
 	quit chan struct{}
 	done sync.WaitGroup
@@ -74,6 +76,20 @@ func (m *meter) failed(path string, err error) {
 	m.errors++
 	fmt.Fprintf(m.out, "! %s: %v\n", path, err)
 }
+
+// problems tells of what --lint has found in a file.
+func (m *meter) problems(path string, all []check.Problem) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.erase()
+	m.flaws += len(all)
+	for _, p := range all {
+		fmt.Fprintf(m.out, "%s:%v\n", path, p)
+	}
+}
+
+// wrong is the error of having found problems.
+func (m *meter) wrong() error { return foundWrong(m.flaws) }
 
 func (m *meter) draw() {
 	m.mu.Lock()

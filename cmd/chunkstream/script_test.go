@@ -22,7 +22,8 @@ import (
 const scripts = "testdata/script"
 
 // TestScripts runs every script as a user would type it: with the real program, an empty home and nothing of ours in the
-// environment. "code N command …" wants that exit code. $ADDRESS is free to listen on.
+// environment. "code N command …" wants that exit code, "shows FILE" that what was printed is the file, in which "…" is
+// anything on a line. $ADDRESS is free to listen on.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -33,7 +34,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(e.Getenv("HOME"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": exitCode, "await": await,
+			"code": exitCode, "await": await, "shows": shows,
 		},
 		RequireUniqueNames: true,
 	})
@@ -56,6 +57,24 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// shows compares what the last command printed with a file, line by line.
+func shows(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: shows file")
+	}
+	want := strings.Split(ts.ReadFile(args[0]), "\n")
+	got := strings.Split(strings.ReplaceAll(ts.ReadFile("stdout"), "\r", ""), "\n")
+	for i := range max(len(want), len(got)) {
+		if i >= len(want) || i >= len(got) {
+			ts.Fatalf("got %d lines, want %d", len(got), len(want))
+		}
+		pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimRight(want[i], " ")), "…", ".*")
+		if !regexp.MustCompile("^" + pattern + " *$").MatchString(got[i]) {
+			ts.Fatalf("line %d:\ngot  %q\nwant %q", i+1, got[i], want[i])
+		}
 	}
 }
 
