@@ -30,6 +30,7 @@ func TestScripts(t *testing.T) {
 		Dir: scripts,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ADDRESS", servertest.FreeAddress(t))
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each process, if this is the race detector's build
 			e.Setenv("HOME", filepath.Join(e.WorkDir, ".home"))
 			return os.Mkdir(e.Getenv("HOME"), 0o700)
 		},
