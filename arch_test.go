@@ -32,6 +32,8 @@ var street = []room{
 	{"chunk/chunktest", "the contract that every strategy passes", "chunk", "time"},
 	{"token", "how big a string is to a model", "", "embed"},
 	{"extract", "file formats → text", "", "embed golang.org/x/text/encoding"},
+	{"sandbox", "untrusted text in a child process that can be killed", "chunk",
+		"context log/slog os os/exec time golang.org/x/sys/unix"},
 	{"export", "chunks in the formats that other programs read", "chunk", ""},
 	{"check", "what is wrong with chunks, whoever cut them", "chunk extract", ""},
 	{"files", "the files that arguments name, without what ignore files leave out", "",

@@ -99,7 +99,7 @@ func (s *Store) operation(t *tx, n NewOperation, out *Created) error {
 	if n.Take != nil {
 		op.Status, op.Worker, op.Seq, op.Attempt = Processing, n.Take.Worker, 2, 1
 		lease = n.Take.Lease.Milliseconds()
-		run = &Run{s: s, epoch: 1, lease: lease}
+		run = &Run{s: s, epoch: 1, lease: lease, crashes: 1}
 		if n.Staged != nil {
 			run.text = string(n.Staged.inline)
 		}

@@ -35,6 +35,7 @@ type Run struct {
 	num, document int64
 	epoch         int64
 	lease         int64 // ms
+	crashes       int64 // without progress, this run counted as one until it makes some
 }
 
 // selectDue names the due operations of a lane, oldest first, and holds them. The index of what is queued gives them in
@@ -66,7 +67,7 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 					return nil // the oldest goes first even if a younger one would fit
 				}
 				runs = append(runs, &Run{s: s, Operation: row.operation(), num: row.num, document: row.document,
-					lease: c.Lease.Milliseconds()})
+					lease: c.Lease.Milliseconds(), crashes: row.crashCount + 1})
 				return nil
 			})
 		if err != nil {
@@ -169,7 +170,7 @@ RETURNING seq, status, `+nowMs,
 		if err != nil {
 			return fmt.Errorf("fence: %w", err)
 		}
-		op.Status, op.Seq, op.Error = Status(status), seq, nil
+		op.Status, op.Seq, op.Error, op.Failures = Status(status), seq, nil, 0
 		typ := event.Batch
 		switch op.Status {
 		case Cancelled:
@@ -194,7 +195,7 @@ RETURNING seq, status, `+nowMs,
 	if err != nil {
 		return event.Owned{}, fmt.Errorf("store: commit batch: %w", err)
 	}
-	r.Operation = op
+	r.Operation, r.crashes = op, 0
 	return out, nil
 }
 
@@ -241,10 +242,14 @@ func (s *Store) Renew(ctx context.Context, runs []*Run) ([]*Run, []*Run, error) 
 }
 
 // Fail ends the run with an error. A positive retryIn says that the error may pass: the operation is queued again for
-// after that time, unless it has failed too often without progress. Otherwise it ends as failed; if a cancel was
-// requested, as cancelled. ErrFenced means that nothing was written.
+// after that time, unless it has failed Config.MaxFailures times without progress: then it ends as failed with the code
+// "attempts_exhausted" and f in the detail. Otherwise it ends as failed with f; if a cancel was requested, as cancelled. ErrFenced means that nothing was written.
 func (r *Run) Fail(ctx context.Context, f event.Failure, retryIn time.Duration) (event.Owned, error) {
 	f.Code, f.Detail = storable(f.Code), storable(f.Detail)
+	if failed := r.Operation.Failures + 1; retryIn > 0 && failed >= int64(r.s.cfg.MaxFailures) {
+		f = event.Failure{Code: ExhaustedCode, Detail: fmt.Sprintf("%d attempts in a row without progress failed, the last with %s: %s",
+			failed, f.Code, f.Detail)}
+	}
 	ev, err := r.leave(ctx, `
 UPDATE operations SET seq = seq + 1, failures = failures + 1, crash_count = 0, worker = '', lease_until = 0,
        status = CASE WHEN cancel_requested = 1 THEN 'cancelled' WHEN $1 AND failures + 1 < $2 THEN 'queued' ELSE 'failed' END,
@@ -255,6 +260,30 @@ UPDATE operations SET seq = seq + 1, failures = failures + 1, crash_count = 0, w
 		event.Retrying, &f, retryIn)
 	if err != nil {
 		return event.Owned{}, fmt.Errorf("store: fail operation: %w", err)
+	}
+	return ev, nil
+}
+
+// Crash ends the run as the death of its worker would, for a worker that lived: a process that it had started for the run
+// died of it. f says how; the operation is queued again for after retryIn, or ends as failed with the code "poison" when
+// it has come to Config.PoisonAfter crashes without progress. If a cancel was requested it ends as cancelled. ErrFenced
+// means that nothing was written.
+func (r *Run) Crash(ctx context.Context, f event.Failure, retryIn time.Duration) (event.Owned, error) {
+	f.Code, f.Detail = storable(f.Code), storable(f.Detail)
+	poison := r.crashes >= int64(r.s.cfg.PoisonAfter)
+	if poison {
+		f = event.Failure{Code: PoisonCode, Detail: fmt.Sprintf("%d attempts in a row without progress died, the last with %s: %s.",
+			r.crashes, f.Code, f.Detail)}
+	}
+	ev, err := r.leave(ctx, `
+UPDATE operations SET seq = seq + 1, worker = '', lease_until = 0,
+       status = CASE WHEN cancel_requested = 1 THEN 'cancelled' WHEN $1 THEN 'failed' ELSE 'queued' END,
+       finished_at = CASE WHEN cancel_requested = 1 OR $1 THEN `+nowMs+` ELSE 0 END,
+       run_after = `+nowMs+` + $2, error_code = $3, error_detail = $4
+ WHERE num = $5 AND epoch = $6 AND status = 'processing' RETURNING seq, status, `+nowMs,
+		[]any{poison, retryIn.Milliseconds(), f.Code, f.Detail, r.num, r.epoch}, event.Retrying, &f, retryIn)
+	if err != nil {
+		return event.Owned{}, fmt.Errorf("store: crash operation: %w", err)
 	}
 	return ev, nil
 }

@@ -16,6 +16,9 @@ var Transitions = []Move{
 	{Processing, Failed, "Fail"},      // a permanent error, or one transient error too many
 	{Processing, Cancelled, "Fail"},   // failed after a cancel was requested: the user's wish wins
 	{Processing, Queued, "Fail"},      // a transient error, after its backoff
+	{Processing, Queued, "Crash"},     // a process that the worker had started died of it
+	{Processing, Failed, "Crash"},     // too often without progress: poison
+	{Processing, Cancelled, "Crash"},  // after a cancel was requested
 	{Processing, Queued, "HandOver"},
 	{Processing, Cancelled, "HandOver"}, // a cancel was requested: nobody needs to go on
 	{Processing, Queued, "Sweep"},       // the lease lapsed

@@ -619,7 +619,8 @@ func TestEveryPair(t *testing.T) { onEach(t, testEveryPair) }
 
 func testEveryPair(t *testing.T, on backend) {
 	states := []store.Status{store.Queued, store.Processing, store.Completed, store.Failed, store.Cancelled}
-	methods := []string{"Claim", "Commit", "CommitMore", "Fail", "FailTransient", "HandOver", "Cancel", "Sweep", "SweepPoison"}
+	methods := []string{"Claim", "Commit", "CommitMore", "Fail", "FailTransient", "Crash", "CrashPoison", "HandOver", "Cancel",
+		"Sweep", "SweepPoison"}
 	seen := map[store.Move]bool{}
 	const text = "0123456789012345"
 	patient, strict := on.open(t, store.Config{PoisonAfter: 5}), on.open(t, store.Config{PoisonAfter: 1})
@@ -630,7 +631,7 @@ func testEveryPair(t *testing.T, on backend) {
 			}
 			for _, m := range methods {
 				s := patient
-				if m == "SweepPoison" {
+				if m == "SweepPoison" || m == "CrashPoison" {
 					s = strict
 				}
 				s.Clear(t)
@@ -667,6 +668,8 @@ func testEveryPair(t *testing.T, on backend) {
 					_, err = r.Fail(t.Context(), event.Failure{Code: "x", Detail: "y"}, 0)
 				case "FailTransient":
 					_, err = r.Fail(t.Context(), event.Failure{Code: "x", Detail: "y"}, time.Second)
+				case "Crash", "CrashPoison":
+					_, err = r.Crash(t.Context(), event.Failure{Code: "x", Detail: "y"}, time.Second)
 				case "HandOver":
 					_, err = r.HandOver(t.Context())
 				case "Cancel":
@@ -685,7 +688,7 @@ func testEveryPair(t *testing.T, on backend) {
 				if now.Status == from {
 					continue
 				}
-				by := map[string]string{"CommitMore": "Commit", "FailTransient": "Fail", "SweepPoison": "Sweep"}[m]
+				by := map[string]string{"CommitMore": "Commit", "FailTransient": "Fail", "SweepPoison": "Sweep", "CrashPoison": "Crash"}[m]
 				if by == "" {
 					by = m
 				}
@@ -800,6 +803,51 @@ func testPoison(t *testing.T, on backend) {
 	sound(t, s, true)
 }
 
+// TestCrash: the death of a process that a live worker had started counts as one of its own, also beside one.
+func TestCrash(t *testing.T) { onEach(t, testCrash) }
+
+func testCrash(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	f := event.Failure{Code: "parser_memory", Detail: "it took too much"}
+	op := create(t, s, "text that kills its parser")
+	for i, want := range []event.Type{event.Retrying, event.Failed} {
+		r := claim(t, s, store.Small)
+		ev, err := r.Crash(t.Context(), f, time.Millisecond)
+		if err != nil || ev.Event.Type != want {
+			t.Fatalf("crash %d: %+v, %v, want %s", i+1, ev, err, want)
+		}
+		s.MakeDue(t)
+	}
+	got, err := s.Operation(t.Context(), owner, op.ID)
+	if err != nil || got.Status != store.Failed || got.Error.Code != store.PoisonCode || !strings.Contains(got.Error.Detail, f.Code) {
+		t.Errorf("after two deaths: %+v, %v", got, err)
+	}
+	mixed := create(t, s, "text that kills its worker and then a parser")
+	if claim(t, s, store.Small) == nil {
+		t.Fatal("nothing to claim")
+	}
+	s.LapseLeases(t)
+	if _, err := s.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	must(t)(claim(t, s, store.Small).Crash(t.Context(), f, time.Millisecond))
+	if got, err := s.Operation(t.Context(), owner, mixed.ID); err != nil || got.Error == nil || got.Error.Code != store.PoisonCode {
+		t.Errorf("after a death and a crash: %+v, %v", got, err)
+	}
+	text := strings.Repeat("0123456789", 9)
+	moving := create(t, s, text)
+	for i := range int64(4) {
+		r := claim(t, s, store.Small)
+		must(t)(r.Commit(t.Context(), store.Batch{First: i, Chunks: cut(i, text, 10)[:1], BytesDone: 10 * (i + 1)}))
+		must(t)(r.Crash(t.Context(), f, time.Millisecond))
+		s.MakeDue(t)
+	}
+	if got, err := s.Operation(t.Context(), owner, moving.ID); err != nil || got.Status != store.Queued {
+		t.Errorf("four crashes, each after progress: %+v, %v", got, err)
+	}
+	sound(t, s, false)
+}
+
 // TestCrashesWithProgressAreNotPoison: progress, a hand-over and a transient error each clear the suspicion.
 func TestCrashesWithProgressAreNotPoison(t *testing.T) {
 	onEach(t, testCrashesWithProgressAreNotPoison)
@@ -852,7 +900,8 @@ func testTransientErrorsEnd(t *testing.T, on backend) {
 		s.MakeDue(t)
 	}
 	got, err := s.Operation(t.Context(), owner, op.ID)
-	if err != nil || got.Error == nil || got.Error.Code != "busy" {
+	if err != nil || got.Error == nil || got.Error.Code != store.ExhaustedCode ||
+		!strings.Contains(got.Error.Detail, "3 attempts") || !strings.Contains(got.Error.Detail, "busy: later") {
 		t.Errorf("%+v, %v", got, err)
 	}
 	sound(t, s, true)

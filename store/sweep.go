@@ -17,7 +17,6 @@ const (
 	sweepParts  = 16
 	stagedFor   = time.Hour // a staged text that nobody claimed
 	sweptKeys   = 1000
-	poisonCode  = "poison"
 	lapsedCode  = "lease_lapsed"
 	lapsedWords = "The worker stopped renewing its lease; another one goes on from the last committed batch."
 )
@@ -54,7 +53,7 @@ func (s *Store) Sweep(ctx context.Context) ([]event.Owned, error) {
 			f := event.Failure{Code: lapsedCode, Detail: lapsedWords}
 			poison := row.crashCount >= int64(s.cfg.PoisonAfter)
 			if poison {
-				f = event.Failure{Code: poisonCode, Detail: fmt.Sprintf(
+				f = event.Failure{Code: PoisonCode, Detail: fmt.Sprintf(
 					"%d workers in a row ended without progress while they held this operation.", row.crashCount)}
 			}
 			_, ev, err := t.left(row.num, row.operation(), `

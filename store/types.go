@@ -40,6 +40,13 @@ const SmallBytes = 256 << 10
 // i*PartBytes.
 const PartBytes = 256 << 10
 
+// The codes of an operation that failed because its attempts are exhausted: the dead letters. Nothing tries it again by
+// itself; Create with RetryOf does.
+const (
+	PoisonCode    = "poison"             // its workers or parsers died on it, Config.PoisonAfter times without progress
+	ExhaustedCode = "attempts_exhausted" // Config.MaxFailures transient errors without progress
+)
+
 // The errors a caller decides on. Every other error is a failure of the database and says nothing about the request.
 var (
 	// ErrNotFound: no such row for this owner. A foreign id and a missing one are the same.

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
@@ -33,6 +34,9 @@ type Config struct {
 	// Parse makes the splitter of an operation's strategy and settings. Default chunk.Parse; a program with strategies
 	// of its own puts them in here.
 	Parse func(strategy string, settings []byte) (chunk.Plan, error)
+	// Split cuts a text, as chunk.Guard does and by default is, perhaps in another process. An error that is a *CrashError
+	// counts as a crash.
+	Split func(ctx context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error]
 	// Name says who holds a lease; users see it. Default "worker".
 	Name string
 	// SmallSlots and LargeSlots bound the operations in flight per lane. Defaults 16 and 2. Reserved ones and a claim made
@@ -52,6 +56,12 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// CrashError is Config.Split's error for a text on which the process that cut it died or had to be killed. Two of them in a
+// row without progress (store.Config.PoisonAfter) end the operation as poison.
+type CrashError struct{ Code, Detail string }
+
+func (e *CrashError) Error() string { return e.Code + ": " + e.Detail }
+
 const (
 	batchSpans = 1000                  // a batch is committed when it has so many spans
 	batchTime  = 50 * time.Millisecond // or has been open for so long
@@ -64,6 +74,11 @@ const (
 func (c Config) withDefaults() Config {
 	if c.Parse == nil {
 		c.Parse = chunk.Parse
+	}
+	if c.Split == nil {
+		c.Split = func(_ context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error] {
+			return chunk.Guard(plan.Strategy, plan.Splitter, text)
+		}
 	}
 	if c.Name == "" {
 		c.Name = "worker"
@@ -101,6 +116,7 @@ type Stats struct {
 	Completed int64
 	Failed    int64 // permanently
 	Retried   int64 // transient errors
+	Crashed   int64 // runs whose splitting process died (CrashError)
 	Fenced    int64 // runs that ended because somebody else had taken the operation
 	Errors    int64 // store calls that failed outside a run: claim, renew, sweep, reap; each is tried again
 }
@@ -113,7 +129,7 @@ type Worker struct {
 
 	small, large *lane
 
-	completed, failed, retried, fenced, errors atomic.Int64
+	completed, failed, retried, crashed, fenced, errors atomic.Int64
 }
 
 // New makes a worker; it starts nothing.
@@ -132,7 +148,7 @@ func (w *Worker) Stats() Stats {
 	w.mu.Lock()
 	running := int64(len(w.runs))
 	w.mu.Unlock()
-	return Stats{Running: running, Completed: w.completed.Load(), Failed: w.failed.Load(), Retried: w.retried.Load(),
+	return Stats{Running: running, Completed: w.completed.Load(), Failed: w.failed.Load(), Retried: w.retried.Load(), Crashed: w.crashed.Load(),
 		Fenced: w.fenced.Load(), Errors: w.errors.Load()}
 }
 
@@ -310,9 +326,11 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 	b := batch{first: op.Chunks, bytesDone: op.BytesDone}
 	skip := op.Chunks
 	opened := began
-	for span, err := range chunk.Guard(plan.Strategy, plan.Splitter, text) {
-		if err != nil {
+	for span, err := range w.cfg.Split(ctx, plan, text) {
+		if broken := (*chunk.SplitError)(nil); errors.As(err, &broken) {
 			return &permanentError{"splitter_failed", err.Error()}
+		} else if err != nil {
+			return err
 		}
 		// Only when another span has come is the batch known not to be the last.
 		full := len(b.chunks) >= batchSpans || len(b.chunks) > 0 && time.Since(opened) >= batchTime
@@ -415,6 +433,8 @@ func (e *permanentError) Error() string { return e.code + ": " + e.detail }
 func (w *Worker) fail(ctx context.Context, r *run, err error) {
 	log := w.cfg.Log.With("operation", r.Operation.ID, "attempt", r.Operation.Attempt, "error", err)
 	var permanent *permanentError
+	var crash *CrashError
+	end := r.Fail
 	f, retryIn := event.Failure{Code: "temporary", Detail: "Storing or reading failed; it is tried again."}, time.Duration(0)
 	switch {
 	case errors.Is(err, store.ErrFenced), errors.Is(context.Cause(ctx), errLeaseLost):
@@ -437,12 +457,17 @@ func (w *Worker) fail(ctx context.Context, r *run, err error) {
 		f = event.Failure{Code: permanent.code, Detail: permanent.detail}
 		w.failed.Add(1)
 		log.Warn("operation failed")
+	case errors.As(err, &crash):
+		f = event.Failure{Code: crash.Code, Detail: crash.Detail}
+		retryIn, end = backoff(0), r.Crash
+		w.crashed.Add(1)
+		log.Warn("the process that cut the text died; the operation is tried again, or ends as poison")
 	default:
 		w.retried.Add(1)
 		retryIn = backoff(r.Operation.Failures)
 		log.Warn("operation is tried again", "retry_in", retryIn)
 	}
-	ev, err := r.Fail(ctx, f, retryIn)
+	ev, err := end(ctx, f, retryIn)
 	if err != nil {
 		if !errors.Is(err, store.ErrFenced) {
 			log.Warn("the failure could not be stored; the lease will lapse", "because", err)

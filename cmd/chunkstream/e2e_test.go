@@ -82,6 +82,26 @@ func TestMainJob(t *testing.T) {
 	}
 }
 
+// TestIsolated: with all texts cut in child processes, real source code comes back as it is cut in this one, and the
+// children go with the server.
+func TestIsolated(t *testing.T) {
+	t.Parallel()
+	text := realText(t, 256<<10)
+	s := startServer(t, servertest.FreeAddress(t), t.TempDir(), nil, "--isolate", "all").ready()
+	c := s.client()
+	for _, strategy := range []string{"code", "markdown", "recursive"} {
+		op, err := c.Submit(t.Context(), client.Submission{Text: strings.NewReader(text), Strategy: strategy})
+		if err == nil {
+			op, err = c.Operation(t.Context(), op.ID, time.Minute)
+		}
+		if err != nil || op.Status != "completed" {
+			t.Fatalf("%s: %+v, %v", strategy, op, err)
+		}
+		checkChunks(t, c, op, text)
+	}
+	s.stop()
+}
+
 // TestStopHandsOver: SIGTERM in the middle of work ends the process in time, and a successor goes on at once, without
 // waiting for the lease.
 func TestStopHandsOver(t *testing.T) {

@@ -43,6 +43,7 @@ type commands struct {
 	Doctor  doctorCmd  `cmd:"" help:"Look at everything the service would stand on, and say what to mend."`
 	Bench   BenchCmd   `cmd:"" help:"Measure it on this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+	Parse   parseCmd   `cmd:"" name:"parse-child" hidden:""`
 }
 
 type versionCmd struct{}

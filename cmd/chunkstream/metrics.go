@@ -42,6 +42,7 @@ var stats = []stat{
 	counter("operations_completed_total", "Operations this process completed.", func(_ store.Stats, _ live.Stats, w worker.Stats) float64 { return float64(w.Completed) }),
 	counter("operations_failed_total", "Operations this process ended with a permanent error.", func(_ store.Stats, _ live.Stats, w worker.Stats) float64 { return float64(w.Failed) }),
 	counter("operations_retried_total", "Transient errors of this process's runs.", func(_ store.Stats, _ live.Stats, w worker.Stats) float64 { return float64(w.Retried) }),
+	counter("parser_deaths_total", "Child processes that died or were killed over a text.", func(_ store.Stats, _ live.Stats, w worker.Stats) float64 { return float64(w.Crashed) }),
 	counter("operations_fenced_total", "Runs that ended because the lease was lost.", func(_ store.Stats, _ live.Stats, w worker.Stats) float64 { return float64(w.Fenced) }),
 	counter("worker_errors_total", "Store calls outside a run that failed; each is tried again.", func(_ store.Stats, _ live.Stats, w worker.Stats) float64 { return float64(w.Errors) }),
 	gauge("ws_connections", "Open WebSockets.", func(_ store.Stats, l live.Stats, _ worker.Stats) float64 { return float64(l.Sockets) }),

@@ -23,6 +23,7 @@ import (
 	"chunkstream/chunk"
 	"chunkstream/client"
 	"chunkstream/event"
+	"chunkstream/sandbox"
 	"chunkstream/store"
 )
 
@@ -31,7 +32,7 @@ import (
 const asProgram = "CHUNKSTREAM_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
+	if os.Getenv(asProgram) != "" || len(os.Args) == 3 && os.Args[1] == sandbox.Argument { // a child has no environment
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
 		os.Exit(run(ctx, os.Args[1:]))

@@ -21,6 +21,7 @@ import (
 	"chunkstream/event"
 	"chunkstream/live"
 	"chunkstream/redisconn"
+	"chunkstream/sandbox"
 	"chunkstream/store"
 	"chunkstream/token"
 	"chunkstream/worker"
@@ -34,7 +35,8 @@ type backing struct {
 	Workers     int           `default:"-1" help:"Large documents worked on at once; small ones have 32 slots for each. 0 serves without working; default: one per core."`
 	Lease       time.Duration `default:"5s" help:"How long a worker that has died keeps an operation from the others."`
 	PoisonAfter int           `default:"2" help:"Crashes in a row without progress that end an operation as failed."`
-	LogFormat   string        `enum:"auto,text,json" default:"auto" help:"Log as text or json; auto: text on a terminal, json otherwise."`
+	parseFlags
+	LogFormat string `enum:"auto,text,json" default:"auto" help:"Log as text or json; auto: text on a terminal, json otherwise."`
 }
 
 func (b *backing) check() error {
@@ -43,6 +45,10 @@ func (b *backing) check() error {
 	}
 	if b.Lease < 100*time.Millisecond || b.Lease > time.Hour {
 		return &exitError{exitUsage, fmt.Errorf("--lease %v is outside 100ms to 1h", b.Lease), "--lease 5s"}
+	}
+	if b.ParseTime < time.Second || b.ParseMemory < 64 {
+		return &exitError{exitUsage, fmt.Errorf("--parse-time %v is less than 1s, or --parse-memory %d less than 64", b.ParseTime, b.ParseMemory),
+			"--parse-time 60s --parse-memory 512"}
 	}
 	if b.PoisonAfter < 1 {
 		return &exitError{exitUsage, fmt.Errorf("--poison-after %d is less than 1", b.PoisonAfter), "--poison-after 2"}
@@ -110,6 +116,7 @@ type service struct {
 	bus      live.Bus
 	hub      *live.Hub
 	work     *worker.Worker
+	cut      cutter
 	roles    rolesCollector // with Redis
 	registry *prometheus.Registry
 	stopping atomic.Bool
@@ -132,6 +139,7 @@ const smallSlots = 32
 // open makes everything and starts nothing but what connects to the database and to Redis.
 func (b *backing) open(ctx context.Context) (_ *service, err error) {
 	s := &service{log: b.logger(), workers: b.Workers}
+	s.cut = cutter{b.parseFlags, sandbox.New(sandbox.Config{Time: b.ParseTime, Memory: b.ParseMemory << 20, Log: s.log})}
 	cfg, err := b.storeConfig()
 	if err != nil {
 		return nil, err
@@ -161,7 +169,7 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 	}
 	s.hub = live.NewHub(source, live.Config{Bus: s.bus})
 	s.work, err = worker.New(worker.Config{
-		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse,
+		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse, Split: s.cut.split,
 		Woken: func(l store.Lane) <-chan struct{} { return s.wake.Woken(string(l)) },
 		Name:  workerName(), LargeSlots: b.Workers, SmallSlots: smallSlots * b.Workers, Lease: b.Lease,
 		Poll: min(time.Second, b.Lease/2), Drain: drainWork, Log: s.log,
@@ -218,8 +226,9 @@ func (s *service) stopHub() error {
 	return s.hubbing.Wait()
 }
 
-// close lets go of Redis and the database.
+// close ends the children and lets go of Redis and the database.
 func (s *service) close() error {
+	s.cut.pool.Close()
 	var err error
 	if s.conns != nil {
 		err = s.conns.Close()
