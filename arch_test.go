@@ -21,7 +21,7 @@ var street = []room{
 		"context embed log/slog net net/http os time golang.org/x/sync" + huma + prometheus},
 	{"worker", "the whole story of one run, on one screen", "chunk extract store dispatch live event crashpoint",
 		"context log/slog math/rand/v2 time" + prometheus},
-	{"auth", "who is asking, what may they do (no Redis, ever)", "store", "context net net/http"},
+	{"auth", "who is asking, what may they do (no Redis, ever)", "store", "context net net/http time" + jwt},
 	{"live", "hub, bus (memory or Redis), WebSocket, SSE", "event redisconn",
 		"context log/slog net net/http os time" + gws + prometheus},
 	{"dispatch", "wake-ups (memory or Redis): \"look now\", carries ids only", "redisconn", "context math/rand/v2 time"},
@@ -57,6 +57,7 @@ const fence = "context database/sql embed io/fs log log/slog math/rand math/rand
 
 const (
 	gws        = " github.com/lxzan/gws"
+	jwt        = " github.com/golang-jwt/jwt/v5"
 	huma       = " github.com/danielgtaylor/huma/v2"
 	pgx        = " github.com/jackc/pgx/v5"
 	rueidis    = " github.com/redis/rueidis"

@@ -73,7 +73,8 @@ type API struct {
 	huma    huma.API
 	origin  *http.CrossOriginProtection
 	metrics *metrics
-	routes  []string // every pattern served, in order of registration
+	routes  []string        // every pattern served, in order of registration
+	rules   map[string]rule // by pattern
 
 	settings  settingTypes
 	previews  *semaphore.Weighted // slots
@@ -109,6 +110,7 @@ func New(cfg Config) (*API, error) {
 		json:      semaphore.NewWeighted(jsonInFlight),
 		bodyGrace: bodyGrace,
 		draining:  make(chan struct{}),
+		rules:     map[string]rule{},
 	}
 	var err error
 	if a.metrics, err = newMetrics(cfg.Metrics); err != nil {
@@ -126,6 +128,9 @@ func New(cfg Config) (*API, error) {
 	adoptHumaErrors()
 	a.huma = humago.New(patterns{a}, humaConfig(cfg.Version))
 	a.register()
+	if err := a.checkRules(); err != nil {
+		return nil, err
+	}
 	if a.openAPI, err = a.renderOpenAPI(); err != nil {
 		return nil, err
 	}

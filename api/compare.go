@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"chunkstream/auth"
 	"chunkstream/chunk"
 	"chunkstream/extract"
 )
@@ -83,7 +84,7 @@ type Cut struct {
 
 func compareOperation(a *API) huma.Operation {
 	return huma.Operation{
-		Method: "POST", Path: "/v1/compare", OperationID: "compare", Tags: chunkingTag,
+		Method: "POST", Path: "/v1/compare", OperationID: "compare", Tags: chunkingTag, Security: needs(auth.ChunkingRun),
 		Summary: "Cut a text in two to six ways and compare them, without storing anything",
 		Description: "Sizes, the kinds of place where chunks end, where the ways differ, and how long each took. The text " +
 			"has at most 1 MiB and all of it may take 5 s.",
@@ -183,6 +184,8 @@ func (a *API) smallText(ctx context.Context, f fields) (string, error) {
 		return "", err
 	case f.has("text") && f.has("document_id"):
 		return "", problem("invalid_value", "document_id", "give either text or document_id, not both")
+	case f.has("document_id") && !principal(ctx).May(auth.DocumentsRead):
+		return "", lacks(auth.DocumentsRead)
 	case f.has("document_id"):
 		doc, err := a.document(ctx, id)
 		if err != nil {

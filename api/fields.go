@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -56,7 +57,7 @@ func objectFields(path string, raw []byte, known []string) (fields, error) {
 
 func (f fields) has(name string) bool { return f.values[name] != nil }
 
-func (f fields) wrong(name, want string) error {
+func (f fields) wrong(name, want string) *Problem {
 	return problem("invalid_value", f.path+name, "%s must be %s", f.path+name, want)
 }
 
@@ -134,4 +135,33 @@ func below(path string, err error) error {
 		p.Param = path + p.Param
 	}
 	return p
+}
+
+// whole gives a whole number in [low, high], standard when it is absent.
+func (f fields) whole(name string, low, high, standard int64) (int64, error) {
+	v := f.values[name]
+	if v == nil {
+		return standard, nil
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil || n < low || n > high {
+		return 0, f.wrong(name, fmt.Sprintf("a whole number from %d to %d", low, high))
+	}
+	return n, nil
+}
+
+// texts gives a member that is an array of low to high strings.
+func (f fields) texts(name string, low, high int) ([]string, error) {
+	all, err := f.list(name, low, high)
+	if err != nil {
+		return nil, err
+	}
+	var texts []string
+	for i, v := range all {
+		if v[0] != '"' {
+			return nil, f.wrong(fmt.Sprintf("%s[%d]", name, i), "a string")
+		}
+		texts = append(texts, unquote(v))
+	}
+	return texts, nil
 }

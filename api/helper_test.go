@@ -247,7 +247,7 @@ func (s *server) dial() net.Conn {
 	return c
 }
 
-func readAnswer(t *testing.T, c net.Conn) answer {
+func readAnswer(t *testing.T, c io.Reader) answer {
 	t.Helper()
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {

@@ -15,12 +15,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"chunkstream/auth"
 )
 
 // call is what one request carries besides itself.
 type call struct {
-	id    string
-	owner string
+	id  string
+	who auth.Principal
 }
 
 type callKey struct{}
@@ -32,10 +34,11 @@ func requestID(ctx context.Context) string {
 	return ""
 }
 
-// owner is whom the request speaks for. A request that did not pass the gate has no owner and never gets here.
-func owner(ctx context.Context) string {
-	return ctx.Value(callKey{}).(*call).owner
-}
+// principal is whom the request speaks for. A request that did not pass the gate has none and never gets here.
+func principal(ctx context.Context) auth.Principal { return ctx.Value(callKey{}).(*call).who }
+
+// owner is whose objects the request may see.
+func owner(ctx context.Context) string { return principal(ctx).Owner }
 
 // recorder sees the status of an answer, and turns the mux's own plain-text refusals into problems.
 type recorder struct {
@@ -170,27 +173,14 @@ func (a *API) admit(r *http.Request, c *call) error {
 	if err := a.origin.Check(r); err != nil {
 		return problem("cross_origin", "Origin", "a page of another origin may not change anything here")
 	}
-	if !public(r.URL.Path) {
-		who, err := a.cfg.Gate.Authenticate(r)
-		if err != nil {
-			return err
-		}
-		c.owner = who.Owner
+	if err := a.authorise(r, c); err != nil {
+		return err
 	}
 	// The mux would redirect a path with empty, . or .. segments to what they lead to; here they are just not found.
 	if p := r.URL.EscapedPath(); strings.Contains(p, "//") || strings.Contains(p, "/.") {
 		return problem("not_found", "", "there is no such page: /docs lists what there is")
 	}
 	return nil
-}
-
-// public says which paths need no key: nothing that shows or changes anyone's data.
-func public(path string) bool {
-	switch path {
-	case "/", "/operations", "/healthz", "/readyz", "/openapi.json", "/docs":
-		return true
-	}
-	return strings.HasPrefix(path, "/docs/") || strings.HasPrefix(path, "/operations/") || strings.HasPrefix(path, "/ui/")
 }
 
 // loopbackHost reports whether a Host header names this machine itself.

@@ -56,6 +56,7 @@ var kinds = map[string]struct {
 	"invalid_json":           {400, "The JSON is not valid"},
 	"invalid_request":        {400, "The request cannot be read"},
 	"unauthenticated":        {401, "A valid API key is needed"},
+	"forbidden":              {403, "The key may not do that"},
 	"cross_origin":           {403, "Requests from other web origins are refused"},
 	"not_found":              {404, "Not found"},
 	"method_not_allowed":     {405, "The method is not allowed here"},
@@ -145,6 +146,8 @@ func problemOf(err error) *Problem {
 		return body.problem()
 	case errors.Is(err, auth.ErrUnauthenticated):
 		return problem("unauthenticated", "", "send the API key as Authorization: Bearer <key>")
+	case errors.Is(err, auth.ErrUndecided):
+		return problem("unavailable", "", "it cannot be decided now whether the key may do that")
 	case errors.Is(err, store.ErrNotFound):
 		return problem("not_found", "", "there is no such object here")
 	case errors.Is(err, store.ErrKeyReused):

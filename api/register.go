@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"chunkstream/auth"
 	"chunkstream/chunk"
 	"chunkstream/event"
 )
@@ -33,28 +34,28 @@ func (a *API) register() {
 
 	a.plain(submitOperation(a), a.submit)
 	typed(a, huma.Operation{
-		Method: "GET", Path: "/v1/operations", OperationID: "listOperations", Tags: operationsTag,
+		Method: "GET", Path: "/v1/operations", OperationID: "listOperations", Tags: operationsTag, Security: needs(auth.OperationsRead),
 		Summary: "List operations, newest first",
 	}, a.listOperations)
 	typed(a, huma.Operation{
-		Method: "GET", Path: "/v1/operations/{id}", OperationID: "getOperation", Tags: operationsTag,
+		Method: "GET", Path: "/v1/operations/{id}", OperationID: "getOperation", Tags: operationsTag, Security: needs(auth.OperationsRead),
 		Summary: "Get an operation's state",
 	}, a.getOperation)
 	typed(a, huma.Operation{
-		Method: "POST", Path: "/v1/operations/{id}/cancel", OperationID: "cancelOperation", Tags: operationsTag,
+		Method: "POST", Path: "/v1/operations/{id}/cancel", OperationID: "cancelOperation", Tags: operationsTag, Security: needs(auth.OperationsWrite),
 		Summary: "Cancel an operation",
 		Description: "A queued operation is cancelled at once; a processing one when its worker notices, within one batch: " +
 			"until then cancel_requested is true. An operation that has ended is returned as it is.",
 	}, a.cancelOperation)
 	a.plain(huma.Operation{
-		Method: "POST", Path: "/v1/operations/{id}/retry", OperationID: "retryOperation", Tags: operationsTag,
+		Method: "POST", Path: "/v1/operations/{id}/retry", OperationID: "retryOperation", Tags: operationsTag, Security: needs(auth.OperationsWrite),
 		Summary:     "Run an ended operation again, as a new operation",
 		Description: "The new operation has the same document and config, and names the old one in retry_of.",
 		Parameters:  []*huma.Param{operationID, idempotencyHeader, waitQuery},
 		Responses:   a.accepted(),
 	}, a.retryOperation)
 	a.plain(huma.Operation{
-		Method: "GET", Path: "/v1/operations/{id}/chunks", OperationID: "listChunks", Tags: operationsTag,
+		Method: "GET", Path: "/v1/operations/{id}/chunks", OperationID: "listChunks", Tags: operationsTag, Security: needs(auth.OperationsRead),
 		Summary: "Read an operation's chunks",
 		Description: "A page of JSON or, with Accept: application/x-ndjson, one chunk a line up to the end of what is " +
 			"stored. Chunks are there as soon as they are stored; Chunkstream-Operation-Status says whether more may come.",
@@ -78,15 +79,15 @@ func (a *API) register() {
 		a.stream(true, a.allSocket))
 
 	typed(a, huma.Operation{
-		Method: "GET", Path: "/v1/documents/{id}", OperationID: "getDocument", Tags: documentsTag,
+		Method: "GET", Path: "/v1/documents/{id}", OperationID: "getDocument", Tags: documentsTag, Security: needs(auth.DocumentsRead),
 		Summary: "Get a document's facts",
 	}, a.getDocument)
 	typed(a, huma.Operation{
-		Method: "DELETE", Path: "/v1/documents/{id}", OperationID: "deleteDocument", Tags: documentsTag,
+		Method: "DELETE", Path: "/v1/documents/{id}", OperationID: "deleteDocument", Tags: documentsTag, Security: needs(auth.DocumentsWrite),
 		Summary: "Delete a document, its operations and their chunks",
 	}, a.deleteDocument)
 	a.plain(huma.Operation{
-		Method: "GET", Path: "/v1/documents/{id}/text", OperationID: "getDocumentText", Tags: documentsTag,
+		Method: "GET", Path: "/v1/documents/{id}/text", OperationID: "getDocumentText", Tags: documentsTag, Security: needs(auth.DocumentsRead),
 		Summary:    "Read a document's text",
 		Parameters: []*huma.Param{documentID},
 		Responses: a.responses(http.StatusOK, "The exact bytes that all offsets refer to",
@@ -96,10 +97,11 @@ func (a *API) register() {
 	a.plain(previewOperation(a), a.preview)
 	a.plain(compareOperation(a), a.compare)
 	typed(a, huma.Operation{
-		Method: "GET", Path: "/v1/strategies", OperationID: "listStrategies", Tags: chunkingTag,
+		Method: "GET", Path: "/v1/strategies", OperationID: "listStrategies", Tags: chunkingTag, Security: needs(0),
 		Summary: "List the strategies with the JSON Schema of their config",
 	}, a.strategies)
 
+	a.registerAccess()
 	typed(a, huma.Operation{
 		Method: "GET", Path: "/healthz", OperationID: "health", Tags: serviceTag, Security: noKey,
 		Summary: "Does the process answer?",
@@ -110,7 +112,7 @@ func (a *API) register() {
 		Description: "200 with status ready or degraded, 503 with status unavailable; reasons says why.",
 	}, a.readyz)
 	a.plain(huma.Operation{
-		Method: "GET", Path: "/metrics", OperationID: "metrics", Tags: serviceTag, Summary: "Prometheus metrics",
+		Method: "GET", Path: "/metrics", OperationID: "metrics", Tags: serviceTag, Security: needs(auth.MetricsRead), Summary: "Prometheus metrics",
 		Responses: a.responses(http.StatusOK, "Prometheus text format", map[string]*huma.Schema{"text/plain": str()}),
 	}, a.prometheus())
 	a.plain(huma.Operation{
@@ -157,6 +159,7 @@ func (a *API) plain(op huma.Operation, h handler) {
 	if op.Path == "/" {
 		pattern += "{$}" // and nothing below it
 	}
+	a.allow(pattern, op)
 	known, free := queryNames(&op), op.Metadata["anyQuery"] == true
 	patterns{a}.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		err := error(nil)
@@ -176,6 +179,7 @@ func (a *API) plain(op huma.Operation, h handler) {
 // here, so that huma never sees one it would show as it is.
 func typed[I, O any](a *API, op huma.Operation, h func(context.Context, *I) (*O, error)) {
 	pattern := op.Method + " " + op.Path
+	a.allow(pattern, op)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := h(ctx, in)
 		if err != nil {
@@ -322,7 +326,7 @@ func submitOperation(a *API) huma.Operation {
 		strategies = append(strategies, s.Name)
 	}
 	return huma.Operation{
-		Method: "POST", Path: "/v1/operations", OperationID: "submitOperation", Tags: operationsTag,
+		Method: "POST", Path: "/v1/operations", OperationID: "submitOperation", Tags: operationsTag, Security: needs(auth.OperationsWrite),
 		Summary: "Submit a document to be chunked",
 		Description: "The document is UTF-8 text of at most 64 MiB, without NUL. It comes as the raw body, with all " +
 			"settings in the query (the fastest way; curl --data-binary does it); or as the part file of a form whose other " +
@@ -343,7 +347,7 @@ func submitOperation(a *API) huma.Operation {
 func previewOperation(a *API) huma.Operation {
 	submit := submitOperation(a)
 	return huma.Operation{
-		Method: "POST", Path: "/v1/preview", OperationID: "preview", Tags: chunkingTag,
+		Method: "POST", Path: "/v1/preview", OperationID: "preview", Tags: chunkingTag, Security: needs(auth.ChunkingRun),
 		Summary: "Cut a text now, without storing anything",
 		Description: "Takes the same three forms as POST /v1/operations, with at most 1 MiB of text, and gives the " +
 			"same chunks with the same ids.",
@@ -381,7 +385,8 @@ func bodies(form, jsonBody *huma.Schema, example any) *huma.RequestBody {
 }
 
 func (a *API) streamOperation(path, id, what string, socket bool) huma.Operation {
-	op := huma.Operation{Method: "GET", Path: path, OperationID: id, Tags: []string{"events"}}
+	op := huma.Operation{Method: "GET", Path: path, OperationID: id, Tags: []string{"events"}, Security: needs(auth.OperationsRead),
+		Metadata: map[string]any{withTickets: true}}
 	one := strings.Contains(path, "{id}")
 	if one {
 		op.Parameters = []*huma.Param{operationID, inQuery("since", &huma.Schema{Type: huma.TypeInteger, Format: "int64"},
@@ -419,12 +424,12 @@ func humaConfig(version string) huma.Config {
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
-					"key": {Type: "http", Scheme: "bearer", Description: "Not needed on loopback without CHUNKSTREAM_API_KEY."},
+					"key": {Type: "http", Scheme: "bearer", Description: "An API key, or a token of the identity provider; its scopes stand with each route. Not needed on loopback, unless access control was asked for."},
 				},
 			},
 			Security: []map[string][]string{{"key": {}}},
 			Tags: []*huma.Tag{
-				{Name: "operations"}, {Name: "events"}, {Name: "documents"}, {Name: "chunking"}, {Name: "service"},
+				{Name: "operations"}, {Name: "events"}, {Name: "documents"}, {Name: "chunking"}, {Name: "access"}, {Name: "service"},
 			},
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},

@@ -1,13 +1,18 @@
-// Package auth answers who is asking. It never uses Redis, and an error in a check means that the answer is no.
 package auth
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
+
+	"chunkstream/store"
 )
 
 // MinKeyChars is how many characters a static key has at least.
@@ -20,60 +25,282 @@ const Subprotocol = "chunkstream"
 // WebSocket, and a key in the URL would end up in logs.
 const tokenPrefix = "access_token."
 
-// ErrUnauthenticated: the request carries no key, or a wrong one; which of the two is not said.
-var ErrUnauthenticated = errors.New("missing or wrong API key")
+const (
+	// cacheFor is how long a decision is kept. Whoever is revoked or blocked by another process is out after that, and an
+	// open stream a poll later: together less than 5 s.
+	cacheFor = 2 * time.Second
+	// maxCached bounds the decisions in memory.
+	maxCached = 10_000
+	// decideWithin bounds one decision: a database that hangs must not hang whoever asks.
+	decideWithin = 2 * time.Second
+)
 
-// Principal is who a request speaks for.
-type Principal struct {
-	// Owner is the value of the owner column of everything this principal makes and may see.
-	Owner string
+// Config says who may pass. Without anything in it nobody may.
+type Config struct {
+	// Store has keys, blocks and tickets. nil: there are none.
+	Store *store.Store
+	// StaticKey lets in whoever knows it, as Local. "" is none. It has at least MinKeyChars characters, all of them
+	// printable ASCII without blanks and commas, so that it survives in every header.
+	StaticKey string
+	// JWT takes tokens of an identity provider. nil: none.
+	JWT *JWT
+	// Trouble is told what went wrong beside a decision, which was made all the same. nil: nobody is.
+	Trouble func(error)
 }
 
-// Local is the only principal there is so far: whoever may reach the service at all.
-var Local = Principal{Owner: "local"}
-
-// Gate decides who may pass. It is immutable and may be used by any number of goroutines at once.
+// Gate decides who may pass. It may be used by any number of goroutines at once.
 type Gate struct {
-	keyed  bool
-	digest [sha256.Size]byte
+	cfg    Config
+	open   bool
+	static [sha256.Size]byte
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]decision
+	// forgotten counts the calls of Forget: what was read before one must not be kept after it.
+	forgotten int
 }
 
-// Open is the gate without a key, for a listener that only this machine can reach.
-func Open() *Gate { return &Gate{} }
+// decision is who stands behind a secret.
+type decision struct {
+	who     Principal
+	decided time.Time
+}
 
-// StaticKey is the gate that lets one key pass. The key has at least MinKeyChars characters, all of them printable
-// ASCII without blanks and commas, so that it survives in every header; otherwise the error says what is wrong with it,
-// without repeating it.
-func StaticKey(key string) (*Gate, error) {
-	if len(key) < MinKeyChars {
-		return nil, fmt.Errorf("auth: the API key has %d characters, it needs at least %d", len(key), MinKeyChars)
+// Open is the gate that lets everybody pass as Local, for a listener that only this machine can reach.
+func Open() *Gate { return &Gate{open: true} }
+
+// New makes a gate. The error says what is wrong with the static key, without repeating it.
+func New(cfg Config) (*Gate, error) {
+	if cfg.Trouble == nil {
+		cfg.Trouble = func(error) {}
 	}
-	for i := range len(key) {
-		if c := key[i]; c <= ' ' || c > '~' || c == ',' {
+	g := &Gate{cfg: cfg, known: map[[sha256.Size]byte]decision{}}
+	if cfg.StaticKey == "" {
+		return g, nil
+	}
+	if len(cfg.StaticKey) < MinKeyChars {
+		return nil, fmt.Errorf("auth: the API key has %d characters, it needs at least %d", len(cfg.StaticKey), MinKeyChars)
+	}
+	for i := range len(cfg.StaticKey) {
+		if c := cfg.StaticKey[i]; c <= ' ' || c > '~' || c == ',' {
 			return nil, fmt.Errorf("auth: character %d of the API key is not printable ASCII, or is a blank or a comma", i+1)
 		}
 	}
-	return &Gate{keyed: true, digest: sha256.Sum256([]byte(key))}, nil
+	g.static = sha256.Sum256([]byte(cfg.StaticKey))
+	g.cfg.StaticKey = "***" // it is never needed again
+	return g, nil
 }
 
-// Keyed reports whether a key is needed.
-func (g *Gate) Keyed() bool { return g.keyed }
+// Keyed reports whether something has to be shown to pass.
+func (g *Gate) Keyed() bool { return !g.open }
 
-// Authenticate says who r speaks for, or ErrUnauthenticated. The key stands in "Authorization: Bearer <key>"
-// (RFC 6750, section 2.1) or, on a WebSocket handshake alone, in "Sec-WebSocket-Protocol: chunkstream,
-// access_token.<key>". It is never taken from the URL. Two different places, or the same place twice, are refused:
-// what a proxy checked must be what is checked here.
-func (g *Gate) Authenticate(r *http.Request) (Principal, error) {
-	if !g.keyed {
+// Authenticate says who r speaks for. The key, token or ticket stands in "Authorization: Bearer <key>" (RFC 6750, section
+// 2.1) or, on a WebSocket handshake alone, in "Sec-WebSocket-Protocol: chunkstream, access_token.<key>". It is never
+// taken from the URL. Two different places, or the same place twice, are refused: what a proxy checked must be what is
+// checked here. tickets says whether the request is one that tickets are for. The error is or wraps ErrUnauthenticated or
+// ErrUndecided, or is the context's.
+func (g *Gate) Authenticate(r *http.Request, tickets bool) (Principal, error) {
+	if g.open {
 		return Local, nil
 	}
-	key, ok := credential(r)
-	// Digests have one length, so the comparison takes the same time whatever was sent.
-	digest := sha256.Sum256([]byte(key))
-	if subtle.ConstantTimeCompare(digest[:], g.digest[:]) != 1 || !ok {
+	secret, ok := credential(r)
+	if !ok {
 		return Principal{}, ErrUnauthenticated
 	}
-	return Local, nil
+	return g.Identify(r.Context(), secret, tickets)
+}
+
+// Shows reports whether r shows anything to get in by, right or wrong.
+func Shows(r *http.Request) bool {
+	if len(r.Header["Authorization"]) > 0 {
+		return true
+	}
+	for _, v := range r.Header["Sec-Websocket-Protocol"] {
+		if strings.Contains(v, tokenPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Identify says who stands behind a key, a token or, where tickets are taken, a ticket, as Authenticate does. A ticket
+// is used up by it.
+func (g *Gate) Identify(ctx context.Context, secret string, tickets bool) (Principal, error) {
+	if g.open {
+		return Local, nil
+	}
+	sum := sha256.Sum256([]byte(secret))
+	// Digests have one length, so the comparison takes the same time whatever was sent.
+	if g.cfg.StaticKey != "" && subtle.ConstantTimeCompare(sum[:], g.static[:]) == 1 {
+		return Local, nil
+	}
+	ticket := wellFormed(secret, ticketPrefix)
+	jwt := g.cfg.JWT != nil && strings.Count(secret, ".") == 2
+	if !ticket && !jwt && !wellFormed(secret, keyPrefix) || g.cfg.Store == nil && !jwt {
+		return Principal{}, ErrUnauthenticated
+	}
+	now := time.Now()
+	g.mu.Lock()
+	d, known := g.known[sum]
+	forgotten := g.forgotten
+	g.mu.Unlock()
+	if known && now.Sub(d.decided) < cacheFor {
+		if !d.who.Until.IsZero() && !now.Before(d.who.Until) {
+			return Principal{}, ErrUnauthenticated
+		}
+		return d.who, nil
+	}
+	within, cancel := context.WithTimeout(ctx, decideWithin)
+	defer cancel()
+	var who Principal
+	var err error
+	switch {
+	case ticket && tickets:
+		who, err = g.ticket(within, hex.EncodeToString(sum[:]))
+	case ticket:
+		err = ErrUnauthenticated
+	case jwt:
+		who, err = g.token(within, secret)
+	default:
+		who, err = g.key(within, hex.EncodeToString(sum[:]))
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, ErrUnauthenticated):
+		return Principal{}, ErrUnauthenticated
+	case ctx.Err() != nil:
+		return Principal{}, ctx.Err()
+	default:
+		return Principal{}, fmt.Errorf("%w: %w", ErrUndecided, err)
+	}
+	if !ticket {
+		g.keep(sum, decision{who, now}, forgotten)
+	}
+	return who, nil
+}
+
+// keep remembers a decision, unless something was revoked while it was made.
+func (g *Gate) keep(sum [sha256.Size]byte, d decision, forgotten int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.forgotten != forgotten {
+		return
+	}
+	if len(g.known) >= maxCached {
+		for k, old := range g.known {
+			if d.decided.Sub(old.decided) >= cacheFor {
+				delete(g.known, k)
+			}
+		}
+		if len(g.known) >= maxCached {
+			clear(g.known)
+		}
+	}
+	g.known[sum] = d
+}
+
+// Forget makes the next decisions anew. Call it after revoking or blocking, and it holds in this process at once.
+func (g *Gate) Forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.known)
+	g.forgotten++
+}
+
+func (g *Gate) key(ctx context.Context, digest string) (Principal, error) {
+	k, err := g.cfg.Store.KeyByDigest(ctx, digest)
+	if err != nil {
+		return Principal{}, err
+	}
+	scopes := known(k.Scopes)
+	if err := g.cfg.Store.UsedKey(ctx, k.ID); err != nil {
+		g.cfg.Trouble(err)
+	}
+	return Principal{Owner: k.Owner, Actor: k.ID, Scopes: scopes, Session: store.Standing{Key: k.ID, Owner: k.Owner}, Until: k.ExpiresAt}, nil
+}
+
+// known gives the scopes among names; one that a newer program wrote means nothing here, so it allows nothing.
+func known(names []string) (s Scopes) {
+	for _, name := range names {
+		one, _ := ParseScopes([]string{name})
+		s |= one
+	}
+	return s
+}
+
+func (g *Gate) token(ctx context.Context, token string) (Principal, error) {
+	who, err := g.cfg.JWT.verify(ctx, token)
+	if err != nil || g.cfg.Store == nil {
+		return who, err
+	}
+	blocked, err := g.cfg.Store.Blocked(ctx, []store.Standing{who.Session})
+	if err == nil && blocked[0] {
+		err = ErrUnauthenticated
+	}
+	return who, err
+}
+
+// TicketLife is how long a ticket may be used after it was made.
+const TicketLife = 30 * time.Second
+
+// Ticket makes a ticket for what who may do, for one operation or, with "", for all, and says when it ends. It is what a
+// program hands to one that is to watch, without handing it the key.
+func (g *Gate) Ticket(ctx context.Context, who Principal, operation string) (ticket string, ends time.Time, err error) {
+	if g.cfg.Store == nil {
+		return "", time.Time{}, fmt.Errorf("%w: there is no store for tickets", ErrUndecided)
+	}
+	ticket = NewTicket()
+	scopes := who.Scopes & OperationsRead
+	if who.May(OperationsRead) {
+		scopes = OperationsRead
+	}
+	ends, err = g.cfg.Store.CreateTicket(ctx, Digest(ticket), store.Ticket{
+		Owner: who.Owner, Scopes: scopes.Names(), Operation: operation, Session: who.Session, Until: who.Until,
+	}, TicketLife)
+	return ticket, ends, err
+}
+
+func (g *Gate) ticket(ctx context.Context, digest string) (Principal, error) {
+	t, err := g.cfg.Store.TakeTicket(ctx, digest)
+	if err != nil {
+		return Principal{}, err
+	}
+	who := Principal{Owner: t.Owner, Actor: "a ticket", Scopes: known(t.Scopes), Session: t.Session, Until: t.Until, Operation: t.Operation}
+	if !who.Until.IsZero() && !time.Now().Before(who.Until) {
+		return Principal{}, ErrUnauthenticated
+	}
+	ended, err := g.Ended(ctx, []store.Standing{t.Session})
+	if err == nil && ended[0] {
+		err = ErrUnauthenticated
+	}
+	return who, err
+}
+
+// Ended says of each session whether it is over: its key revoked or expired, its owner or token blocked. It asks the
+// database, and an error says nothing about any of them.
+func (g *Gate) Ended(ctx context.Context, sessions []store.Standing) ([]bool, error) {
+	ended := make([]bool, len(sessions))
+	if g.cfg.Store == nil {
+		return ended, nil
+	}
+	var ask []store.Standing
+	var at []int
+	for i, s := range sessions {
+		if s != (store.Standing{}) {
+			ask, at = append(ask, s), append(at, i)
+		}
+	}
+	if len(ask) == 0 {
+		return ended, nil
+	}
+	blocked, err := g.cfg.Store.Blocked(ctx, ask)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUndecided, err)
+	}
+	for i, b := range blocked {
+		ended[at[i]] = b
+	}
+	return ended, nil
 }
 
 func credential(r *http.Request) (key string, ok bool) {

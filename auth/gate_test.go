@@ -13,7 +13,7 @@ import (
 const key = "correct-horse-battery"
 
 func TestAuthenticate(t *testing.T) {
-	gate, err := auth.StaticKey(key)
+	gate, err := auth.New(auth.Config{StaticKey: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestAuthenticate(t *testing.T) {
 	for _, tt := range tests {
 		r := httptest.NewRequest("GET", tt.target, nil)
 		r.Header = tt.header
-		got, err := gate.Authenticate(r)
+		got, err := gate.Authenticate(r, false)
 		if tt.pass && (err != nil || got != auth.Local) {
 			t.Errorf("%s: got %v, %v; want %v", tt.name, got, err, auth.Local)
 		}
@@ -77,7 +77,7 @@ func TestOpenGateNeedsNoKey(t *testing.T) {
 	for _, h := range []http.Header{nil, {"Authorization": {"Bearer whatever"}}} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header = h
-		if got, err := gate.Authenticate(r); err != nil || got.Owner != "local" {
+		if got, err := gate.Authenticate(r, false); err != nil || got.Owner != "local" {
 			t.Errorf("%v: got %v, %v; want owner local", h, got, err)
 		}
 	}
@@ -85,10 +85,10 @@ func TestOpenGateNeedsNoKey(t *testing.T) {
 
 func TestStaticKeyRefusesWeakKeys(t *testing.T) {
 	for _, bad := range []string{
-		"", "short", strings.Repeat("k", auth.MinKeyChars-1), strings.Repeat("k", 20) + " x",
+		"short", strings.Repeat("k", auth.MinKeyChars-1), strings.Repeat("k", 20) + " x",
 		strings.Repeat("k", 20) + ",", strings.Repeat("k", 20) + "\n", "schlüssel-schlüssel",
 	} {
-		gate, err := auth.StaticKey(bad)
+		gate, err := auth.New(auth.Config{StaticKey: bad})
 		if err == nil || gate != nil {
 			t.Errorf("%q: got a gate, want an error", bad)
 			continue
@@ -97,7 +97,7 @@ func TestStaticKeyRefusesWeakKeys(t *testing.T) {
 			t.Errorf("%q: the error repeats the key: %v", bad, err)
 		}
 	}
-	if gate, err := auth.StaticKey(strings.Repeat("k", auth.MinKeyChars)); err != nil || !gate.Keyed() {
+	if gate, err := auth.New(auth.Config{StaticKey: strings.Repeat("k", auth.MinKeyChars)}); err != nil || !gate.Keyed() {
 		t.Errorf("%d characters: got %v, %v; want a keyed gate", auth.MinKeyChars, gate, err)
 	}
 }

@@ -41,7 +41,7 @@ func realServer(t *testing.T) (c *client.Client, work func()) {
 	})
 	hub := live.NewHub(source(db), live.Config{})
 	run(t, hub.Run)
-	gate, err := auth.StaticKey(key)
+	gate, err := auth.New(auth.Config{StaticKey: key})
 	if err != nil {
 		t.Fatal(err)
 	}

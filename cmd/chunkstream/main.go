@@ -39,6 +39,7 @@ type commands struct {
 	Lint    lintCmd    `cmd:"" help:"Check the chunks of files, for CI: exit 1 if something is wrong with them."`
 	Serve   serveCmd   `cmd:"" help:"Run the service: HTTP API, live events and workers in one process."`
 	Worker  workerCmd  `cmd:"" help:"Work on operations that other processes take in."`
+	Keys    keysCmd    `cmd:"" help:"Make, list and revoke API keys."`
 	Demo    demoCmd    `cmd:"" help:"Show it: Redis and a worker are killed in the middle, and nothing is lost."`
 	Doctor  doctorCmd  `cmd:"" help:"Look at everything the service would stand on, and say what to mend."`
 	Bench   BenchCmd   `cmd:"" help:"Measure it on this machine."`

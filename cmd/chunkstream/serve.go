@@ -31,15 +31,15 @@ var sampleText string
 
 type serveCmd struct {
 	backing
-	Listen string `default:"127.0.0.1:8484" help:"Address to listen on. Anything but loopback needs CHUNKSTREAM_API_KEY."`
+	access
+	Listen string `default:"127.0.0.1:8484" help:"Address to listen on. Anything but loopback needs access control: see --access."`
 	Open   bool   `help:"Open the browser."`
-	APIKey string `name:"api-key" env:"CHUNKSTREAM_API_KEY" hidden:"" help:"Use the environment variable: a flag can be seen by every process on the machine."`
 
 	out io.Writer // where the addresses are printed; nil means standard output
 }
 
 // Run serves until ctx ends.
-func (c *serveCmd) Run(ctx context.Context) error {
+func (c *serveCmd) Run(ctx context.Context) (err error) {
 	began := time.Now()
 	if c.out == nil {
 		c.out = os.Stdout
@@ -47,7 +47,20 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if err := c.backing.check(); err != nil {
 		return err
 	}
-	gate, loopback, err := c.gate()
+	local, err := loopback(c.Listen)
+	if err != nil {
+		return err
+	}
+	jwt, err := c.access.check()
+	if err != nil {
+		return err
+	}
+	s, err := c.backing.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	gate, firstKey, err := c.gate(ctx, s.db, c.Listen, local, jwt, s.log)
 	if err != nil {
 		return err
 	}
@@ -56,44 +69,16 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		return &exitError{exitUsage, fmt.Errorf("listen on %s: %w", c.Listen, err),
 			"another address, such as --listen 127.0.0.1:0 for a free port"}
 	}
-	return c.serve(ctx, listener, gate, loopback, began)
-}
-
-// gate decides who may come in: everybody on loopback, holders of the key elsewhere, nobody without one.
-func (c *serveCmd) gate() (gate *auth.Gate, loopback bool, err error) {
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		return nil, false, &exitError{exitUsage, fmt.Errorf("--listen %q: %w", c.Listen, err), "--listen 127.0.0.1:8484"}
-	}
-	ip := net.ParseIP(host)
-	loopback = host == "localhost" || ip != nil && ip.IsLoopback()
-	if c.APIKey != "" {
-		gate, err := auth.StaticKey(c.APIKey)
-		if err != nil {
-			return nil, false, &exitError{exitUsage, err, `export CHUNKSTREAM_API_KEY="$(openssl rand -hex 24)"`}
-		}
-		return gate, loopback, nil
-	}
-	if !loopback {
-		return nil, false, &exitError{exitUsage,
-			fmt.Errorf("refusing to listen on %s without access control: everybody who reaches it could read and delete everything", c.Listen),
-			`export CHUNKSTREAM_API_KEY="$(openssl rand -hex 24)", or --listen 127.0.0.1:8484`}
-	}
-	return auth.Open(), true, nil
+	return c.serve(ctx, s, listener, gate, local, firstKey, began)
 }
 
 // serve is the one place where everything is started and stopped.
 //
-// Start: database, Redis if given, hub, worker, listener. Stop, senders before receivers: readiness says no and the
+// Start: database and Redis were opened by Run, which also closes them; then hub, worker, listener. Stop, senders before receivers: readiness says no and the
 // worker stops claiming and gives back what it holds; then the streams are told (1001), so that clients reconnect
 // elsewhere having seen the hand-over; then requests in flight end; then the hub's own loops; last Redis and the
 // database, which everything stood on.
-func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.Gate, loopback bool, began time.Time) (err error) {
-	s, err := c.backing.open(ctx)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
+func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener, gate *auth.Gate, loopback bool, firstKey string, began time.Time) error {
 	var sample atomic.Value
 	handler, err := api.New(api.Config{
 		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Gate: gate, Loopback: loopback,
@@ -115,7 +100,7 @@ func (c *serveCmd) serve(ctx context.Context, listener net.Listener, gate *auth.
 	var serving errgroup.Group
 	failed := make(chan struct{})
 	serving.Go(func() error { return serveHTTP(server, listener, failed) })
-	c.announce(listener.Addr(), loopback && !gate.Keyed(), began, sample.Load())
+	c.announce(listener.Addr(), loopback && !gate.Keyed(), firstKey, began, sample.Load())
 
 	select {
 	case <-ctx.Done():
@@ -187,7 +172,7 @@ func addSample(ctx context.Context, db *store.Store, wake func(store.Lane, strin
 const sampleName = "sample.md"
 
 // announce prints where everything is, once it is there.
-func (c *serveCmd) announce(addr net.Addr, open bool, began time.Time, sample any) {
+func (c *serveCmd) announce(addr net.Addr, open bool, firstKey string, began time.Time, sample any) {
 	at := addr.String()
 	var b strings.Builder
 	mode := "embedded (SQLite; no Redis, no Postgres needed)"
@@ -207,7 +192,10 @@ func (c *serveCmd) announce(addr net.Addr, open bool, began time.Time, sample an
 	}
 	fmt.Fprintf(&b, "  work      %d large and %d small operations at once in this process\n\n", c.Workers, smallSlots*c.Workers)
 	if open {
-		b.WriteString("  Loopback only, so no key is asked. To serve a network, set CHUNKSTREAM_API_KEY and --listen :8484.\n")
+		b.WriteString("  Loopback only, so no key is asked. To serve a network: --access keys --listen :8484.\n")
+	}
+	if firstKey != "" {
+		fmt.Fprintf(&b, "  admin     %s\n            This administrator's key is shown this once. Make others with it, or with: chunkstream keys create\n\n", firstKey)
 	}
 	fmt.Fprintf(&b, "  Ready in %d ms. Ctrl-C stops.\n", time.Since(began).Milliseconds())
 	fmt.Fprint(c.out, b.String())

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"chunkstream/auth"
+)
+
+// rule is who may use a route.
+type rule struct {
+	public  bool        // everybody: it shows and changes nobody's data
+	scopes  auth.Scopes // whoever has all of these; none: whoever passes the gate
+	tickets bool        // a ticket passes too
+}
+
+// needs describes a route for those who have all of scopes; without any, for whoever passes the gate.
+func needs(scopes auth.Scopes) []map[string][]string {
+	return []map[string][]string{{"key": scopes.Names()}}
+}
+
+// withTickets marks a route that takes tickets.
+const withTickets = "tickets"
+
+// allow reads the rule of a route out of its description, which is the only place where it stands.
+func (a *API) allow(pattern string, op huma.Operation) {
+	for _, one := range op.Security {
+		names, keyed := one["key"]
+		scopes, err := auth.ParseScopes(names)
+		if err != nil || len(op.Security) != 1 || len(one) > 1 {
+			break // which check finds
+		}
+		a.rules[pattern] = rule{public: !keyed, scopes: scopes, tickets: op.Metadata[withTickets] == true}
+	}
+}
+
+// checkRules refuses to begin with a route that nobody has thought about.
+func (a *API) checkRules() error {
+	for _, pattern := range a.routes {
+		if _, ok := a.rules[pattern]; !ok {
+			return fmt.Errorf("api: route %s does not say who may use it: give it Security", pattern)
+		}
+	}
+	return nil
+}
+
+// authorise says who may pass to the route that r is for. Where no route is, one has to pass the gate to learn that.
+func (a *API) authorise(r *http.Request, c *call) error {
+	_, pattern := a.mux.Handler(r)
+	allowed := a.rules[pattern]
+	if allowed.public {
+		return nil
+	}
+	who, err := a.cfg.Gate.Authenticate(r, allowed.tickets)
+	if err != nil {
+		return err
+	}
+	c.who = who
+	if !who.May(allowed.scopes) {
+		return lacks(allowed.scopes)
+	}
+	return nil
+}
+
+// lacks says which scopes a request needs (RFC 6750, section 3.1).
+func lacks(scopes auth.Scopes) *Problem {
+	p := problem("forbidden", "", "this key may not do that: it needs the scope %s", strings.Join(scopes.Names(), " and "))
+	p.header = http.Header{"Www-Authenticate": {`Bearer realm="chunkstream", error="insufficient_scope", scope="` +
+		scopes.String() + `"`}}
+	return p
+}
+
+// Access says for each pattern of Routes who may use it: "public", "any", or the scopes that are needed.
+func (a *API) Access() map[string]string {
+	all := map[string]string{}
+	for _, pattern := range slices.Sorted(slices.Values(a.routes)) {
+		switch r := a.rules[pattern]; {
+		case r.public:
+			all[pattern] = "public"
+		case r.scopes == 0:
+			all[pattern] = "any"
+		default:
+			all[pattern] = r.scopes.String()
+		}
+	}
+	return all
+}
