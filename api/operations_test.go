@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -14,7 +15,11 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"chunkstream/api"
+	"chunkstream/auth"
 	"chunkstream/chunk"
+	"chunkstream/event"
+	"chunkstream/store"
 )
 
 const sample = "Grüße aus Köln. 你好, world! 😀 One sentence. Another one.\n\n" +
@@ -451,5 +456,34 @@ func TestWaitIsBounded(t *testing.T) {
 	s := idle(t)
 	if op := s.submit("?wait=1", sample); op["status"] != "queued" {
 		t.Errorf("got %v, want queued after a second", op["status"])
+	}
+}
+
+// TestToldAfterTheCommit: whoever is told of a new operation, a worker or a watcher, finds it in SQL.
+func TestToldAfterTheCommit(t *testing.T) {
+	t.Parallel()
+	var db *store.Store
+	woken, published := make(chan error, 1), make(chan error, 1)
+	found := func(id string) error {
+		_, err := db.Operation(context.WithoutCancel(t.Context()), auth.Local.Owner, id)
+		return err
+	}
+	s := idle(t, func(c *api.Config) {
+		db = c.Store
+		c.Wake = func(_ store.Lane, id string) { woken <- found(id) }
+		c.Publish = func(e event.Owned) { published <- found(e.Event.OperationID) }
+	})
+	resp, err := http.Post(s.url+"/v1/operations", "text/plain", strings.NewReader("a text"))
+	if err != nil || resp.StatusCode != http.StatusAccepted {
+		t.Fatal(resp, err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-published; err != nil {
+		t.Errorf("published: %v", err)
+	}
+	if err := <-woken; err != nil {
+		t.Errorf("woken: %v", err)
 	}
 }

@@ -133,7 +133,7 @@ func (o *outboxes) take(b *outbox) (events []event.Event, progress *event.Event,
 	slices.SortStableFunc(events, func(x, y event.Event) int { return cmp.Compare(x.Seq, y.Seq) })
 	events = slices.CompactFunc(events, func(x, y event.Event) bool { return x.Seq == y.Seq })
 	if n := len(events); n > 0 && events[n-1].Type.Terminal() {
-		progress = nil
+		progress, b.progress, b.due = nil, nil, false // none comes after the end
 	}
 	return events, progress, how
 }
@@ -214,8 +214,10 @@ func (o *outboxes) pace(ctx context.Context, interval time.Duration) {
 		}
 		o.mu.Lock()
 		for _, b := range o.pending {
-			b.due = true
-			o.enqueue(b)
+			if b.progress != nil { // its operation may have ended meanwhile
+				b.due = true
+				o.enqueue(b)
+			}
 		}
 		o.pending = nil
 		o.mu.Unlock()

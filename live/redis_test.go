@@ -1,7 +1,9 @@
 package live_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -475,6 +477,89 @@ func TestTrouble(t *testing.T) {
 			t.Logf("%s: %d events, slowest publish %v, end after %v, %+v", name, n, slowest, time.Since(ended), busA.Stats())
 		})
 	}
+}
+
+// An ephemeral event that still waits for its time when the operation ends is not sent: other programs read the channel too.
+func TestNoProgressAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	server := servertest.StartRedis(t)
+	r, bus := redisRig(t, server.URL(), newJournal(), live.Config{})
+	connected(t, bus)
+	conn, err := net.Dial("tcp", server.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(conn)
+	// until reads messages of these channels up to one of a type.
+	until := func(kind event.Type) (all []event.Event) {
+		for lines.Scan() {
+			var e event.Event
+			if !strings.HasPrefix(lines.Text(), "{") {
+				continue // the protocol's own
+			} else if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				t.Fatal(err)
+			}
+			if all = append(all, e); e.Type == kind {
+				return all
+			}
+		}
+		t.Fatalf("no %s: %v, after %s", kind, lines.Err(), brief(all))
+		return nil
+	}
+	if _, err := fmt.Fprintf(conn, "SUBSCRIBE %s\r\n", live.Channel("op_1")); err != nil || !lines.Scan() {
+		t.Fatal(err, lines.Err())
+	}
+	r.publish("ann", "op_1", event.Queued)
+	r.publish("ann", "op_1", event.Started)
+	r.progress("ann", "op_1", 1, 30)
+	r.publish("ann", "op_1", event.Completed)
+	until(event.Completed)
+	if _, err := fmt.Fprintf(conn, "SUBSCRIBE %s\r\n", live.Channel("op_2")); err != nil {
+		t.Fatal(err)
+	}
+	r.publish("ann", "op_2", event.Queued)
+	r.publish("ann", "op_2", event.Started)
+	for n := range int64(3) { // each has its time after the one of op_1
+		r.progress("ann", "op_2", 1, 30+n)
+		for _, e := range until(event.Progress) {
+			if e.OperationID == "op_1" {
+				t.Errorf("%s came after the end of its operation", e.Type)
+			}
+		}
+	}
+}
+
+// What could not be stored while its key was of another type is stored when that has gone, although nothing new comes.
+func TestStreamIsMended(t *testing.T) {
+	t.Parallel()
+	server := servertest.StartRedis(t)
+	r, bus := redisRig(t, server.URL(), newJournal(), live.Config{})
+	connected(t, bus)
+	for _, words := range [][]string{{"SET", live.StreamKey("op_1"), "x"}, {"PEXPIRE", live.StreamKey("op_1"), "600000"}} {
+		if answer, err := server.Do(words...); err != nil || strings.HasPrefix(answer, "-") {
+			t.Fatal(answer, err)
+		}
+	}
+	kinds := []event.Type{event.Queued, event.Started, event.Batch, event.Completed}
+	for _, kind := range kinds {
+		r.publish("ann", "op_1", kind)
+	}
+	commands := open(t, server.URL()).Commands
+	eventually(t, "the hash at the end", func() bool {
+		fields, err := commands.HGetAll(t.Context(), live.OperationKey("op_1"))
+		return err == nil && fields["seq"] == strconv.Itoa(len(kinds))
+	})
+	if answer, err := server.Do("DEL", live.StreamKey("op_1")); answer != ":1" {
+		t.Fatal(answer, err)
+	}
+	eventually(t, "the stream at the end", func() bool {
+		entries, err := commands.XRange(t.Context(), live.StreamKey("op_1"), "-", "+", 0)
+		return err == nil && len(entries) == len(kinds)
+	})
 }
 
 // Without Redis everything goes on, from SQL.

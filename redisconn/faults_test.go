@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -116,6 +117,16 @@ func TestExecutedThenDropped(t *testing.T) {
 	if n := c.Stats().Retries; n == 0 {
 		t.Error("no read was tried again")
 	}
+	const writes = 20
+	for range writes { // a second attempt would find a way
+		p.set(cutOnce)
+		_, _ = c.Incr(t.Context(), "often") // that it may fail is said above
+		p.set(pass)
+	}
+	if got, err := strconv.Atoi(s.do("GET", "often")); err != nil || got < 1 || got > writes {
+		t.Errorf("%d writes, each cut off once, were carried out %d times, %v", writes, got, err)
+	}
+	recovers(t, conns)
 	if _, _, err := transact(t, c); err != nil {
 		t.Fatal(err)
 	}

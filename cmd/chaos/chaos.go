@@ -44,7 +44,8 @@ type chaos struct {
 	tally      map[string]*count
 	deaths     []death
 	took       map[string][]time.Duration
-	unsettled  int // database faults that are under way: a process may then fail to start
+	skew       time.Duration // of the database's clock, against this machine's
+	unsettled  int           // database faults that are under way: a process may then fail to start
 }
 
 // count is how often a kind of fault was tried, and had an effect.
@@ -107,9 +108,6 @@ func (c *chaos) measured(what string, d time.Duration) {
 	c.took[what] = append(c.took[what], d)
 }
 
-// patience is how long anything may take on a machine that is busy with other things, before it counts as never.
-const patience = 60 * time.Second
-
 // play is the whole run. What it finds is in violations.
 func (c *chaos) play(ctx context.Context) {
 	defer func() {
@@ -141,6 +139,7 @@ func (c *chaos) play(ctx context.Context) {
 	c.load = newLoad(c)
 	c.load.run(ctx, 2*c.cfg.flows) // warm-up: what pools and caches keep is no leak
 	baseline := c.rest(ctx)
+	c.clockBites(ctx)
 
 	faulty, broken := context.WithCancel(ctx)
 	defer broken()
@@ -189,6 +188,9 @@ func (c *chaos) open(ctx context.Context) error {
 		c.sqlProxy = servertest.StartProxy(c.host, u.Host)
 		u.Host = c.sqlProxy.Address
 		flags = append(flags, "--database", u.String())
+		if err := c.setClock(ctx, source); err != nil {
+			return err
+		}
 	default:
 		data := filepath.Join(c.cfg.folder, "data")
 		if err := os.MkdirAll(data, 0o700); err != nil {
@@ -266,8 +268,8 @@ func (c *chaos) up(ctx context.Context, p *process, env ...string) error {
 			select {
 			case <-exited:
 			default:
-				if time.Since(began) > patience {
-					return fmt.Errorf("%s was not ready within %v", p.name, patience)
+				if time.Since(began) > c.cfg.patience {
+					return fmt.Errorf("%s was not ready within %v", p.name, c.cfg.patience)
 				}
 				if !pause(ctx, 3*time.Millisecond) {
 					return ctx.Err()
@@ -283,8 +285,8 @@ func (c *chaos) up(ctx context.Context, p *process, env ...string) error {
 		if how.ExitStatus() != exitUnreachable && !(c.databaseAway() && how.Exited()) {
 			return fmt.Errorf("%s ended with %v while it started: see %s", p.name, describe(how), p.log)
 		}
-		if time.Since(began) > patience {
-			return fmt.Errorf("%s could not be started within %v", p.name, patience)
+		if time.Since(began) > c.cfg.patience {
+			return fmt.Errorf("%s could not be started within %v", p.name, c.cfg.patience)
 		}
 		if !pause(ctx, 50*time.Millisecond) {
 			break

@@ -53,7 +53,7 @@ func (c *chaos) rest(ctx context.Context) resting {
 // leftovers compares what is held at the end with the baseline, until it is no more than that or never will be.
 func (c *chaos) leftovers(ctx context.Context, baseline resting) {
 	var wrong []string
-	for end := time.Now().Add(patience / 2); ; {
+	for end := time.Now().Add(c.cfg.patience / 2); ; {
 		wrong = nil
 		now := c.rest(ctx)
 		more := func(what string, had, has, allowed float64) {
@@ -294,7 +294,7 @@ func (c *chaos) recoveries(ctx context.Context) {
 			c.violate("%v", err)
 			return
 		}
-		when := time.UnixMilli(at)
+		when := time.UnixMilli(at).Add(-c.skew)
 		if operation != before {
 			before, holder, handed = operation, "", time.Time{}
 		}

@@ -7,6 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"strings"
 	"time"
 )
 
@@ -99,4 +102,72 @@ func (c *chaos) lockSQLite(ctx context.Context, d time.Duration) outcome {
 		c.violate("give the lock back: %v", err)
 	}
 	return outcome{waiting > 0, fmt.Sprintf("locked for %v while up to %d submissions waited", d.Round(time.Millisecond), waiting)}
+}
+
+// setClock lets the Postgres of this run have another time than the machine that the processes run on, by up to ten
+// minutes either way: only the database's clock counts.
+func (c *chaos) setClock(ctx context.Context, source string) (err error) {
+	db, err := sql.Open("pgx", source)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	rng := rand.New(rand.NewPCG(c.cfg.seed, 300))
+	c.skew = time.Duration(rng.IntN(1200)-600) * time.Second
+	u, err := url.Parse(source)
+	if err != nil {
+		return err
+	}
+	// A function of that name before pg_catalog's in the search path.
+	for _, text := range []string{
+		`CREATE SCHEMA skew`,
+		fmt.Sprintf(`CREATE FUNCTION skew.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS
+ $$ SELECT pg_catalog.statement_timestamp() + interval '%d seconds' $$`, int(c.skew.Seconds())),
+		`ALTER DATABASE ` + strings.TrimPrefix(u.Path, "/") + ` SET search_path = skew, public, pg_catalog`,
+		`GRANT USAGE ON SCHEMA skew TO PUBLIC`,
+	} {
+		if _, err := db.ExecContext(ctx, text); err != nil {
+			return fmt.Errorf("set the database's clock: %w", err)
+		}
+	}
+	var at time.Time
+	err = db.QueryRowContext(ctx, `SELECT skew.statement_timestamp()`).Scan(&at)
+	if off := time.Until(at) - c.skew; err == nil && off.Abs() > time.Minute {
+		err = fmt.Errorf("the database's clock is off by %v, want %v", time.Until(at), c.skew)
+	}
+	return err
+}
+
+// clockBites sees that events carry the database's time.
+func (c *chaos) clockBites(ctx context.Context) {
+	var at int64
+	err := c.db.QueryRowContext(ctx, `SELECT COALESCE(max(at), 0) FROM operation_events`).Scan(&at)
+	if off := time.Since(time.UnixMilli(at)) + c.skew; err != nil || off.Abs() > c.cfg.patience {
+		c.violate("the newest event is %v old by the database's clock, which is off by %v: %v", off, c.skew, err)
+	}
+}
+
+// writable reports whether nobody holds SQLite's write lock for long: a process that was frozen with it lets nobody else
+// claim anything.
+func (c *chaos) writable(ctx context.Context) bool {
+	if c.cfg.store != "sqlite" {
+		return true
+	}
+	conn, err := c.db.Conn(ctx)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err = conn.ExecContext(ctx, `PRAGMA busy_timeout = 30`); err == nil {
+		_, err = conn.ExecContext(ctx, `BEGIN IMMEDIATE`)
+	}
+	free := err == nil
+	again := context.WithoutCancel(ctx) // whatever happens, the lock must go
+	if free {
+		_, err = conn.ExecContext(again, `ROLLBACK`)
+	}
+	if _, other := conn.ExecContext(again, `PRAGMA busy_timeout = 5000`); free && (err != nil || other != nil) {
+		c.violate("give SQLite's lock back: %v, %v", err, other)
+	}
+	return free
 }

@@ -298,7 +298,7 @@ func (c *chaos) term(ctx context.Context, p *process, f fault) outcome {
 		how := p.kill()
 		return outcome{true, "the process is gone: " + describe(how)}
 	}
-	how, ok := p.end(patience)
+	how, ok := p.end(c.cfg.patience)
 	if !ok || how.ExitStatus() != 0 {
 		c.violate("%s ended with %s (ended: %v) after SIGTERM, want exit code 0: see %s", p.name, describe(how), ok, p.log)
 		return outcome{how: describe(how)}
@@ -328,9 +328,10 @@ func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
 			return outcome{how: err.Error()}
 		}
 		var err error
-		if held, err = c.holds(ctx, p.worker()); err == nil && len(held) > 0 {
+		if held, err = c.holds(ctx, p.worker()); err == nil && len(held) > 0 && c.writable(ctx) {
 			break
 		}
+		held = nil
 		if err := p.signal(syscall.SIGCONT); err != nil {
 			return outcome{how: err.Error()}
 		}
@@ -341,7 +342,6 @@ func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
 	if len(held) == 0 {
 		return outcome{how: "it held nothing"}
 	}
-	// A frozen process may hold SQLite's lock; nobody else can claim anything then.
 	limit := time.Now().Add(c.cfg.lease + 4*time.Second)
 	id := ""
 	for id == "" && time.Now().Before(limit) {

@@ -183,7 +183,7 @@ func (l *load) one(ctx context.Context, n int64) {
 	}
 	w := l.ways[rng.IntN(len(l.ways))]
 	t := &ticket{key: fmt.Sprint("doc-", n), text: text}
-	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	ctx, cancel := context.WithTimeout(ctx, 3*l.c.cfg.patience)
 	defer cancel()
 	twice := rng.IntN(4) == 0
 	var other sync.WaitGroup

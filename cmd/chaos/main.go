@@ -45,9 +45,10 @@ type config struct {
 	duration time.Duration // 0: until the faults are used up
 	flows    int           // documents in flight
 	folder   string
-	program  string // a build of the product with the tag crashpoints; empty: it is built
-	overlay  string // for the build, as go build -overlay takes it
-	only     string // kinds of faults, separated by commas; empty: all
+	program  string        // a build of the product with the tag crashpoints; empty: it is built
+	overlay  string        // for the build, as go build -overlay takes it
+	patience time.Duration // how long anything may take, on a machine that is busy with other things, before it counts as never
+	only     string        // kinds of faults, separated by commas; empty: all
 }
 
 func parse(args []string, errors io.Writer) (config, error) {
@@ -64,6 +65,7 @@ func parse(args []string, errors io.Writer) (config, error) {
 	set.DurationVar(&c.lease, "lease", 500*time.Millisecond, "of the workers")
 	set.DurationVar(&c.duration, "duration", 0, "stop drawing faults after this time; 0: when all are used up")
 	set.IntVar(&c.flows, "flows", 12, "documents in flight")
+	set.DurationVar(&c.patience, "patience", time.Minute, "after which something that does not happen counts as never")
 	set.StringVar(&c.folder, "folder", "", "where the run keeps everything; empty: a temporary one, kept when the run fails")
 	set.StringVar(&c.program, "program", "", "a build of ./cmd/chunkstream with the tag crashpoints; empty: it is built")
 	set.StringVar(&c.overlay, "overlay", "", "for that build, as go build -overlay takes it")

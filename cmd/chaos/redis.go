@@ -31,8 +31,8 @@ func (c *chaos) whenReady(ctx context.Context, what string) {
 			if err == nil && s == "ready" {
 				break
 			}
-			if time.Since(back) > patience {
-				c.violate("%s: %s says %q (%s, %v) after %v", what, p.name, s, why, err, patience)
+			if time.Since(back) > c.cfg.patience {
+				c.violate("%s: %s says %q (%s, %v) after %v", what, p.name, s, why, err, c.cfg.patience)
 				return
 			}
 			if !pause(ctx, 5*time.Millisecond) {
