@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -52,6 +53,20 @@ var levels = []level{
 		attr(cmd)
 		return nil
 	}},
+}
+
+// vanish removes a child's folder before the child begins in it: nothing can be made there any more, and nothing is left
+// when this process is killed. The caller calls started when the child has begun or will not.
+func vanish(cmd *exec.Cmd, dir string) (started func(), err error) {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(dir); err != nil {
+		return nil, errors.Join(err, folder.Close())
+	}
+	cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", folder.Fd()) // the child's own, until it is another program
+	return func() { _ = folder.Close() }, nil
 }
 
 // attr is what all children have: they die with their parent, and a Ctrl-C is for the parent alone.

@@ -27,3 +27,6 @@ var levels = []level{{"bounds of time and output alone", func(*exec.Cmd, string)
 func confine(int64) error { return nil }
 
 func limited(int) error { return nil }
+
+// vanish does nothing here: the folder goes when the child has ended.
+func vanish(*exec.Cmd, string) (started func(), err error) { return func() {}, nil }

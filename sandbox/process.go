@@ -48,6 +48,11 @@ func start(cfg Config, l level) (_ *process, err error) {
 	if err := l.apply(c.cmd, dir); err != nil {
 		return nil, without(err, dir)
 	}
+	started, err := vanish(c.cmd, dir)
+	if err != nil {
+		return nil, without(err, dir)
+	}
+	defer started()
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, without(err, dir)
 	}
