@@ -49,8 +49,8 @@ func TestBadInput(t *testing.T) {
 		{name: "no body", status: 422, code: "empty_document"},
 		{name: "empty JSON body", headers: []string{asJSON}, status: 422, code: "empty_document"},
 		{name: "empty text", body: `{"text":""}`, headers: []string{asJSON}, status: 422, code: "empty_document"},
-		{name: "invalid UTF-8", body: "ab\xffcd", status: 422, code: "invalid_utf8"},
-		{name: "cut-off character at the end", body: "ab\xe2\x82", status: 422, code: "invalid_utf8"},
+		{name: "invalid UTF-8", body: "ab\xffcd", headers: []string{"Content-Type: text/plain; charset=utf-8"}, status: 422, code: "invalid_utf8"},
+		{name: "cut-off character at the end", body: "ab\xe2\x82", headers: []string{"Content-Type: text/plain; charset=UTF-8"}, status: 422, code: "invalid_utf8"},
 		{name: "NUL", body: "ab\x00cd", status: 422, code: "nul_byte"},
 		{name: "NUL in a form", body: nulBody, headers: []string{nulKind}, status: 422, code: "nul_byte"},
 		{name: "NUL in JSON", body: `{"text":"a\u0000"}`, headers: []string{asJSON}, status: 422, code: "nul_byte"},
@@ -161,8 +161,17 @@ func TestBadInput(t *testing.T) {
 			code: "invalid_request"},
 		{name: "a picture", body: "\x89PNG", headers: []string{"Content-Type: image/png"}, status: 415,
 			code: "unsupported_media_type"},
-		{name: "Latin-1", body: "x", headers: []string{"Content-Type: text/plain; charset=iso-8859-1"}, status: 415,
+		{name: "unknown charset", body: "x", headers: []string{"Content-Type: text/plain; charset=latin-99"}, status: 415,
 			code: "unsupported_media_type"},
+		{name: "unknown encoding", query: "?encoding=latin-99", body: "x", status: 422, code: "invalid_value", param: "encoding"},
+		{name: "unknown policy", query: "?invalid=ignore", body: "x", status: 422, code: "invalid_value", param: "invalid"},
+		{name: "an encoding in JSON", body: `{"text":"x","encoding":"utf-8"}`, headers: []string{asJSON}, status: 422,
+			code: "unknown_field", param: "encoding"},
+		{name: "not in its encoding", query: "?encoding=shift_jis", body: "ab\xff", status: 422, code: "undecodable",
+			suggestion: "invalid=replace"},
+		{name: "broken UTF-8", body: strings.Repeat("é", 20) + "\xa9" + strings.Repeat("é", 20), status: 422,
+			code: "invalid_utf8", suggestion: "encoding="},
+		{name: "binary", body: "%PDF-1.7\n", status: 422, code: "binary_document"},
 		{name: "gzip", body: "x", headers: []string{"Content-Encoding: gzip"}, status: 415, code: "unsupported_media_type"},
 		{name: "two content types", body: "x", headers: []string{"Content-Type: text/plain", asJSON}, status: 415,
 			code: "unsupported_media_type"},
@@ -325,7 +334,7 @@ func TestBadQueries(t *testing.T) {
 func TestPreviewStopsAtItsLimit(t *testing.T) {
 	s := idle(t)
 	p := s.post("/v1/preview?chunk_size=5&unit=bytes&limit=3", strings.Repeat("word ", 1000)).json(t)
-	wantFields(t, "preview", p, []string{"bytes_total", "chars_total", "config", "data", "has_more", "strategy"})
+	wantFields(t, "preview", p, []string{"bytes_total", "chars_total", "config", "data", "has_more", "source", "strategy"})
 	if len(p["data"].([]any)) != 3 || p["has_more"] != true || p["bytes_total"] != float64(5000) {
 		t.Errorf("got %v", p)
 	}

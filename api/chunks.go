@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,15 @@ type Chunk struct {
 	StartChar int64   `json:"start_char" doc:"In code points"`
 	EndChar   int64   `json:"end_char"`
 	CharCount int64   `json:"char_count"`
-	Strategy  string  `json:"strategy"`
+	StartLine int64   `json:"start_line" doc:"The line of its first character, from 1; LF ends a line"`
+	EndLine   int64   `json:"end_line" doc:"The line of its last character"`
+
+	StartUTF16 *int64 `json:"start_utf16,omitempty" doc:"In UTF-16 code units, with utf16=true"`
+	EndUTF16   *int64 `json:"end_utf16,omitempty"`
+	// Where the text was decoded from another encoding.
+	SourceStartByte *int64 `json:"source_start_byte,omitempty" doc:"In the bytes that were uploaded, where the text was decoded from another encoding"`
+	SourceEndByte   *int64 `json:"source_end_byte,omitempty"`
+	Strategy        string `json:"strategy"`
 
 	Boundary    string    `json:"boundary,omitempty" enum:"character,word,clause,sentence,line,row,paragraph,separator,topic,block,section,end" doc:"The kind of place the chunk ends at"`
 	Reason      string    `json:"reason,omitempty" enum:"limit,structure,end" doc:"Why it ends there and not further on"`
@@ -52,7 +61,7 @@ const (
 	maxChunks     = 1000
 )
 
-func viewOfChunk(sha256, strategy string, settings []byte, c store.Chunk, text bool) Chunk {
+func viewOfChunk(sha256, strategy string, settings []byte, c store.Chunk, text, utf16 bool) Chunk {
 	v := Chunk{
 		ID: chunk.ID(sha256, strategy, settings, chunk.Chunk{
 			Span: chunk.Span{Start: int(c.StartByte), End: int(c.EndByte)}, Level: c.Facts.Level,
@@ -62,6 +71,15 @@ func viewOfChunk(sha256, strategy string, settings []byte, c store.Chunk, text b
 	}
 	if text {
 		v.Text = &c.Text
+	}
+	if p := c.Placed; p != nil {
+		v.StartLine, v.EndLine = p.FirstLine, p.LastLine
+		if utf16 {
+			v.StartUTF16, v.EndUTF16 = &p.StartUTF16, &p.EndUTF16
+		}
+		if p.Decoded {
+			v.SourceStartByte, v.SourceEndByte = &p.SourceStart, &p.SourceEnd
+		}
 	}
 	if f := c.Facts; f.Known {
 		v.Boundary, v.Reason, v.Kind = f.Boundary.String(), f.Reason.String(), f.Kind.String()
@@ -89,7 +107,7 @@ func viewOfChunk(sha256, strategy string, settings []byte, c store.Chunk, text b
 func (a *API) chunks(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query() // checked by the route
 	lines := wantsLines(r)
-	limit, from, text := defaultChunks, int64(0), true
+	limit, from := defaultChunks, int64(0)
 	var err error
 	if lines {
 		limit = 0 // no end
@@ -99,14 +117,13 @@ func (a *API) chunks(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if query.Has("text") {
-		switch query.Get("text") {
-		case "true":
-		case "false":
-			text = false
-		default:
-			return problem("invalid_value", "text", "text must be true or false")
-		}
+	text, err := flag(query, "text", true)
+	if err != nil {
+		return err
+	}
+	utf16, err := flag(query, "utf16", false)
+	if err != nil {
+		return err
 	}
 	// The state is read before the chunks: when it says completed, all of them are there.
 	op, err := a.operation(r.Context(), r.PathValue("id"))
@@ -121,9 +138,9 @@ func (a *API) chunks(w http.ResponseWriter, r *http.Request) error {
 	w.Header()["Chunkstream-Operation-Status"] = []string{string(op.Status)}
 	w.Header()["Vary"] = []string{"Accept"}
 	if lines {
-		return a.chunkLines(w, r, op, from, limit, text)
+		return a.chunkLines(w, r, op, from, limit, text, utf16)
 	}
-	stored, err := a.cfg.Store.Chunks(r.Context(), op.Owner, op.ID, from, limit+1, text)
+	stored, err := a.cfg.Store.Chunks(r.Context(), op.Owner, op.ID, from, limit+1, wanted(text))
 	if err != nil {
 		return orNotFound(err, noOperation)
 	}
@@ -133,23 +150,45 @@ func (a *API) chunks(w http.ResponseWriter, r *http.Request) error {
 		stored = stored[:limit]
 	}
 	for _, c := range stored {
-		page.Data = append(page.Data, viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, c, text))
+		page.Data = append(page.Data, viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, c, text, utf16))
 	}
 	writeJSON(w, http.StatusOK, page)
 	return nil
 }
 
+// flag reads a parameter that is true or false.
+func flag(query url.Values, name string, otherwise bool) (bool, error) {
+	switch query.Get(name) {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	if query.Has(name) {
+		return false, problem("invalid_value", name, "%s must be true or false", name)
+	}
+	return otherwise, nil
+}
+
+// wanted is what of stored chunks is to be read.
+func wanted(text bool) store.Want {
+	if text {
+		return store.Places | store.Texts
+	}
+	return store.Places
+}
+
 // chunkLines streams what is stored, page by page; limit 0 is all. When a page cannot be read the connection is cut,
 // so that a part is never taken for the whole.
 func (a *API) chunkLines(w http.ResponseWriter, r *http.Request, op store.Operation, from int64, limit int,
-	text bool) error {
+	text, utf16 bool) error {
 	const pageSize = 256
 	for left := limit; ; {
 		want := pageSize
 		if limit > 0 {
 			want = min(want, left)
 		}
-		stored, err := a.cfg.Store.Chunks(r.Context(), op.Owner, op.ID, from, want, text)
+		stored, err := a.cfg.Store.Chunks(r.Context(), op.Owner, op.ID, from, want, wanted(text))
 		if err != nil {
 			return orNotFound(err, noOperation)
 		}
@@ -158,7 +197,7 @@ func (a *API) chunkLines(w http.ResponseWriter, r *http.Request, op store.Operat
 			w.WriteHeader(http.StatusOK)
 		}
 		for _, c := range stored {
-			line, err := encode(viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, c, text))
+			line, err := encode(viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, c, text, utf16))
 			if err != nil {
 				return err
 			}

@@ -17,6 +17,7 @@ type Document struct {
 	SHA256    string     `json:"sha256" doc:"Of the text's UTF-8 bytes"`
 	Bytes     int64      `json:"bytes"`
 	Chars     int64      `json:"chars" doc:"Code points"`
+	Source    *Source    `json:"source" doc:"What it was made from, as first uploaded; null for a document of a version that did not keep it"`
 	CreatedAt event.Time `json:"created_at"`
 	Links     struct {
 		Self string `json:"self"`
@@ -48,7 +49,7 @@ func (a *API) getDocument(ctx context.Context, in *documentInput) (*documentOutp
 	}
 	v := Document{
 		ID: doc.ID, Name: doc.Name, SHA256: doc.SHA256, Bytes: doc.Bytes, Chars: doc.Chars,
-		CreatedAt: event.Time{Time: doc.CreatedAt},
+		Source: viewOfSource(doc.Source, doc.Bytes, doc.SHA256), CreatedAt: event.Time{Time: doc.CreatedAt},
 	}
 	v.Links.Self = "/v1/documents/" + doc.ID
 	v.Links.Text = v.Links.Self + "/text"

@@ -12,7 +12,7 @@ import (
 // readJSON reads a body that is one JSON object of at most limit bytes, and gives its members strictly: see parseObject.
 // Names outside known are refused.
 func (a *API) readJSON(w http.ResponseWriter, r *http.Request, limit int64, known ...string) (fields, error) {
-	kind, _, err := bodyKind(r)
+	kind, _, _, err := bodyKind(r)
 	if err != nil {
 		return fields{}, err
 	}

@@ -19,14 +19,15 @@ import (
 
 // Operation is an operation as clients see it. Every field is always there; what does not apply is null, empty or 0.
 type Operation struct {
-	ID              string `json:"id" example:"op_0199c2f1a4c77d0e9f6b3a5d"`
-	DocumentID      string `json:"document_id" example:"doc_0199c2f1a4c77d0e9f6b3a5c"`
-	Name            string `json:"name" doc:"As given; may be empty"`
-	Status          string `json:"status" enum:"queued,processing,completed,failed,cancelled"`
-	Strategy        string `json:"strategy" example:"recursive"`
-	Config          object `json:"config" doc:"The settings, with the defaults filled in"`
-	SplitterVersion string `json:"splitter_version" doc:"Same text, config and version: same chunks"`
-	RetryOf         string `json:"retry_of" doc:"The operation that this one repeats, or empty"`
+	ID              string  `json:"id" example:"op_0199c2f1a4c77d0e9f6b3a5d"`
+	DocumentID      string  `json:"document_id" example:"doc_0199c2f1a4c77d0e9f6b3a5c"`
+	Name            string  `json:"name" doc:"As given; may be empty"`
+	Status          string  `json:"status" enum:"queued,processing,completed,failed,cancelled"`
+	Strategy        string  `json:"strategy" example:"recursive"`
+	Config          object  `json:"config" doc:"The settings, with the defaults filled in"`
+	Source          *Source `json:"source" doc:"What its text was made from; null for an operation of a version that did not keep it"`
+	SplitterVersion string  `json:"splitter_version" doc:"Same text, config and version: same chunks"`
+	RetryOf         string  `json:"retry_of" doc:"The operation that this one repeats, or empty"`
 
 	Seq             int64  `json:"seq" doc:"Number of its newest event"`
 	Attempt         int64  `json:"attempt" doc:"How many times a worker took it"`
@@ -69,7 +70,7 @@ func viewOf(op store.Operation) Operation {
 	self := "/v1/operations/" + op.ID
 	return Operation{
 		ID: op.ID, DocumentID: op.DocumentID, Name: op.Name, Status: string(op.Status), Strategy: op.Strategy,
-		Config: object(op.Settings), SplitterVersion: op.SplitterVersion, RetryOf: op.RetryOf, Seq: op.Seq,
+		Config: object(op.Settings), Source: viewOfSource(op.Source, op.BytesTotal, op.DocumentSHA256), SplitterVersion: op.SplitterVersion, RetryOf: op.RetryOf, Seq: op.Seq,
 		Attempt: op.Attempt, BytesTotal: op.BytesTotal, BytesDone: op.BytesDone, Chunks: op.Chunks,
 		CancelRequested: op.CancelRequested, Worker: op.Worker, Error: op.Error,
 		CreatedAt: event.Time{Time: op.CreatedAt}, StartedAt: instant(op.StartedAt), FinishedAt: instant(op.FinishedAt),

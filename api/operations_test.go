@@ -28,17 +28,17 @@ const sample = "Grüße aus Köln. 你好, world! 😀 One sentence. Another one
 var (
 	operationFields = []string{
 		"attempt", "bytes_done", "bytes_total", "cancel_requested", "chunks", "config", "created_at", "document_id", "error",
-		"finished_at", "id", "links", "name", "retry_of", "seq", "splitter_version", "started_at", "status", "strategy",
+		"finished_at", "id", "links", "name", "retry_of", "seq", "source", "splitter_version", "started_at", "status", "strategy",
 		"worker",
 	}
 	linkFields  = []string{"cancel", "chunks", "document", "events", "self", "text", "ws"}
 	chunkFields = []string{
-		"boundary", "char_count", "end_byte", "end_char", "id", "index", "reason", "start_byte", "start_char", "strategy",
+		"boundary", "char_count", "end_byte", "end_char", "end_line", "id", "index", "reason", "start_byte", "start_char", "start_line", "strategy",
 		"text",
 	}
-	rareChunkFields = []string{"context", "kind", "level", "parent_index"} // of some strategies only
+	rareChunkFields = []string{"context", "end_utf16", "kind", "level", "parent_index", "source_end_byte", "source_start_byte", "start_utf16"} // of some strategies only
 	pageFields      = []string{"data", "has_more", "next_cursor"}
-	documentFields  = []string{"bytes", "chars", "created_at", "id", "links", "name", "sha256"}
+	documentFields  = []string{"bytes", "chars", "created_at", "id", "links", "name", "sha256", "source"}
 )
 
 func wantFields(t *testing.T, what string, got any, want []string) {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"chunkstream/chunk"
@@ -22,6 +23,9 @@ type Preview struct {
 	Config     object         `json:"config" doc:"The settings, with the defaults filled in"`
 	BytesTotal int64          `json:"bytes_total"`
 	CharsTotal int64          `json:"chars_total"`
+	Source     *Source        `json:"source" doc:"What the text was made from"`
+
+	sha256 string // of the text
 }
 
 // PreviewChunk is a chunk of a preview.
@@ -42,14 +46,16 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var text []byte
+	var seen *watched
 	in, err := a.receive(w, r, query, envelope{
-		fields: []string{"strategy", "limit", "texts"}, maxText: MaxPreview, maxJSON: 6*MaxPreview + 64<<10, // all of it may be \u0041
+		fields: []string{"strategy", "limit", "texts"}, rawFields: []string{"name", "encoding", "invalid"}, maxText: MaxPreview, maxJSON: 6*MaxPreview + 64<<10, // all of it may be \u0041
 	}, func(from io.Reader) error {
 		var buf bytes.Buffer
 		if n := r.ContentLength; n > 0 && n <= MaxPreview {
 			buf.Grow(int(n) + bytes.MinRead)
 		}
-		n, err := buf.ReadFrom(io.LimitReader(extract.NewText(from), MaxPreview+1))
+		seen = watch(from)
+		n, err := buf.ReadFrom(io.LimitReader(seen, MaxPreview+1))
 		if n > MaxPreview {
 			return problem("too_large", "text", "a preview takes %s of text; submit an operation for more", size(MaxPreview))
 		}
@@ -61,6 +67,27 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 	}
 	if len(text) == 0 {
 		return problem("empty_document", "text", "there is no text: send it as the body, or see /docs for other ways")
+	}
+	declared, err := in.declaration()
+	if err != nil {
+		return err
+	}
+	var from store.Source
+	switch {
+	case in.unicode && seen.fault != nil:
+		err = seen.fault
+	case in.unicode:
+		from = utf8Source(extract.Recognise(in.name, seen.head), seen.head)
+	case declared.asItIs(seen):
+		from, err = source(in.name, seen.head)
+	default:
+		var doc *extract.Document
+		if doc, from, err = decodeBytes(in.name, declared, text); err == nil {
+			text = []byte(doc.Text)
+		}
+	}
+	if err != nil {
+		return err
 	}
 	limit, most, texts := defaultChunks, maxChunks, true
 	switch in.texts {
@@ -85,6 +112,7 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	p.Source = viewOfSource(from, p.BytesTotal, p.sha256)
 	writeJSON(w, http.StatusOK, p)
 	return nil
 }
@@ -96,7 +124,7 @@ func cut(ctx context.Context, plan chunk.Plan, text string, limit int, texts boo
 	hash := hex.EncodeToString(sum[:])
 	p := Preview{
 		Data: []PreviewChunk{}, Strategy: plan.Strategy, Config: object(plan.Settings), BytesTotal: int64(len(text)),
-		CharsTotal: int64(chunk.Chars(text)),
+		CharsTotal: int64(chunk.Chars(text)), sha256: hash,
 	}
 	for d, err := range (chunk.Describer{}).Describe(plan, text) {
 		if err != nil {
@@ -112,11 +140,15 @@ func cut(ctx context.Context, plan chunk.Plan, text string, limit int, texts boo
 			p.HasMore = true
 			break
 		}
+		lines := &store.Placed{FirstLine: int64(d.From.Line) + 1, LastLine: int64(d.To.Line) + 1}
+		if strings.HasSuffix(d.Text, "\n") {
+			lines.LastLine--
+		}
 		p.Data = append(p.Data, PreviewChunk{viewOfChunk(hash, plan.Strategy, plan.Settings, store.Chunk{
 			Index: int64(d.Index), StartByte: int64(d.Start), EndByte: int64(d.End),
 			StartChar: int64(d.From.Char), EndChar: int64(d.To.Char),
-			Text: d.Text, Facts: store.FactsOf(d.Chunk),
-		}, texts), d.Size})
+			Text: d.Text, Facts: store.FactsOf(d.Chunk), Placed: lines,
+		}, texts, false), d.Size})
 	}
 	return p, nil
 }

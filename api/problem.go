@@ -67,6 +67,8 @@ var kinds = map[string]struct {
 	"unsupported_media_type": {415, "The content type is not supported"},
 	"host_not_allowed":       {421, "The host name is not this server's"},
 	"empty_document":         {422, "The document is empty"},
+	"binary_document":        {422, "The document is not text"},
+	"undecodable":            {422, "The text cannot be decoded"},
 	"invalid_utf8":           {422, "The text is not valid UTF-8"},
 	"nul_byte":               {422, "The text has a NUL byte"},
 	"invalid_value":          {422, "A value is not allowed"},
@@ -123,6 +125,7 @@ func problemOf(err error) *Problem {
 		param    *chunk.ParamError
 		split    *chunk.SplitError
 		text     *extract.Error
+		binary   *extract.BinaryError
 		tooLarge *store.TooLargeError
 		body     *bodyError
 	)
@@ -139,7 +142,14 @@ func problemOf(err error) *Problem {
 	case errors.As(err, &split):
 		return problem("strategy_failed", "strategy", "strategy %s failed at byte %d", split.Strategy, split.Offset)
 	case errors.As(err, &text):
-		return problem(text.Code, "text", "%s; texts are taken as they are, so convert it to UTF-8 without NUL first", text)
+		p := problem(text.Code, "text", "%s", text)
+		if text.Code == extract.NULByte {
+			return p.suggest("remove it: no text has a NUL")
+		}
+		return p.suggest("name the encoding with encoding=…, or say what becomes of such bytes with invalid=replace or invalid=bytes")
+	case errors.As(err, &binary):
+		return problem("binary_document", "text", "the document is not text but %s", binary.Is).
+			suggest("extract its text first; docs/formats.md has what is read")
 	case errors.As(err, &tooLarge):
 		return problem("too_large", "", "the text is longer than %s", size(tooLarge.Limit))
 	case errors.As(err, &body):

@@ -64,6 +64,7 @@ func (a *API) register() {
 			inQuery("limit", whole(1, maxChunks, 0), "How many at most: 100 as JSON, all as NDJSON when left out"),
 			inQuery("cursor", str(), "next_cursor of the page before"),
 			inQuery("text", &huma.Schema{Type: huma.TypeBoolean, Default: true}, "false leaves the texts out"),
+			inQuery("utf16", &huma.Schema{Type: huma.TypeBoolean, Default: false}, "true adds start_utf16 and end_utf16, offsets as JavaScript counts"),
 		},
 		Responses: a.responses(http.StatusOK, "The chunks, by index", map[string]*huma.Schema{
 			"application/json": schemaOf[ChunkPage](a), linesType: schemaOf[Chunk](a),

@@ -38,11 +38,13 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var staged *store.Staged
+	var seen *watched
 	in, err := a.receive(w, r, query, envelope{
-		fields: []string{"strategy", "name"}, jsonFields: []string{"document_id"}, alsoQuery: []string{"wait"},
-		maxText: MaxText, maxJSON: MaxText,
+		fields: []string{"strategy", "name"}, rawFields: []string{"encoding", "invalid"}, jsonFields: []string{"document_id"},
+		alsoQuery: []string{"wait"}, maxText: MaxText, maxJSON: MaxText,
 	}, func(text io.Reader) (err error) {
-		staged, err = a.cfg.Store.Stage(ctx, who, extract.NewText(text), MaxText)
+		seen = watch(text)
+		staged, err = a.cfg.Store.Stage(ctx, who, seen, MaxText)
 		return err
 	})
 	if err == nil && staged != nil && staged.Bytes == 0 {
@@ -51,11 +53,17 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return errors.Join(err, discard(ctx, staged))
 	}
+	var from store.Source
+	if staged != nil {
+		if staged, from, err = a.decode(ctx, who, staged, seen, &in); err != nil {
+			return err
+		}
+	}
 	crashpoint.Hit(crashpoint.AfterStage)
 	n := store.NewOperation{
-		Owner: who, Name: in.name, Staged: staged, DocumentID: in.documentID,
+		Owner: who, Name: in.name, Staged: staged, Source: from, DocumentID: in.documentID,
 		Strategy: in.plan.Strategy, Settings: in.plan.Settings, SplitterVersion: chunk.Version,
-		IdempotencyKey: key, RequestHash: requestHash("", in.documentID, in.name, in.plan.Strategy, string(in.plan.Settings)),
+		IdempotencyKey: key, RequestHash: requestHash("", in.documentID, in.name, in.plan.Strategy, string(in.plan.Settings), in.encoding+in.charset+in.invalid),
 	}
 	made, err := a.create(ctx, n)
 	if err != nil {
@@ -145,6 +153,7 @@ func idempotencyKey(r *http.Request) (string, error) {
 // envelope says what may stand around a text.
 type envelope struct {
 	fields     []string // in the query of a raw body, in a form and in JSON
+	rawFields  []string // in the query of a raw body and in a form alone: JSON has an encoding of its own
 	jsonFields []string // in JSON besides
 	alsoQuery  []string // in the query always; the caller has taken them out already
 	maxText    int64    // bytes
@@ -156,6 +165,10 @@ type input struct {
 	plan       chunk.Plan
 	name       string
 	documentID string
+	encoding   string // as given
+	charset    string // of the text's content type, as given
+	invalid    string // as given
+	unicode    bool   // the text came as JSON, whose characters are Unicode's
 	limit      string // as given
 	texts      string // as given
 }
@@ -165,7 +178,7 @@ type input struct {
 func (a *API) receive(
 	w http.ResponseWriter, r *http.Request, query url.Values, env envelope, sink func(io.Reader) error,
 ) (in input, err error) {
-	kind, boundary, err := bodyKind(r)
+	kind, boundary, charset, err := bodyKind(r)
 	if err != nil {
 		return in, err
 	}
@@ -175,6 +188,7 @@ func (a *API) receive(
 		return in, err
 	}
 	if kind == "raw" {
+		in.charset = charset
 		if err := a.adopt(&in, query, env); err != nil {
 			return in, err
 		}
@@ -197,37 +211,41 @@ func (a *API) receive(
 	return in, err
 }
 
-// bodyKind tells the three forms apart: raw, form and json. A raw body is text in UTF-8 whatever text it is;
+// bodyKind tells the three forms apart: raw, form and json. charset is what a raw body's content type says;
 // application/x-www-form-urlencoded counts as raw because that is what curl --data-binary says when told nothing.
-func bodyKind(r *http.Request) (kind, boundary string, err error) {
+func bodyKind(r *http.Request) (kind, boundary, charset string, err error) {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return "", "", problem("unsupported_media_type", "Content-Encoding", "bodies are taken unpacked only, not as %q",
+		return "", "", "", problem("unsupported_media_type", "Content-Encoding", "bodies are taken unpacked only, not as %q",
 			clip(enc))
 	}
 	given := r.Header["Content-Type"]
 	if len(given) == 0 || len(given) == 1 && given[0] == "" {
-		return "raw", "", nil
+		return "raw", "", charset, nil
 	}
 	media, params, err := mime.ParseMediaType(given[0])
 	if err != nil || len(given) > 1 {
-		return "", "", problem("unsupported_media_type", "Content-Type", "the Content-Type cannot be read")
+		return "", "", "", problem("unsupported_media_type", "Content-Type", "the Content-Type cannot be read")
 	}
-	if c, ok := params["charset"]; ok && !strings.EqualFold(c, "utf-8") && !strings.EqualFold(c, "us-ascii") {
-		return "", "", problem("unsupported_media_type", "Content-Type", "texts are taken in UTF-8 only, not in %q", clip(c))
+	charset = params["charset"]
+	if strings.EqualFold(charset, "us-ascii") {
+		charset = "" // to the WHATWG it is windows-1252; said of UTF-8 or anything else, it says nothing
 	}
 	switch {
 	case media == "multipart/form-data":
 		if params["boundary"] == "" {
-			return "", "", problem("unsupported_media_type", "Content-Type", "multipart/form-data needs a boundary")
+			return "", "", "", problem("unsupported_media_type", "Content-Type", "multipart/form-data needs a boundary")
 		}
-		return "form", params["boundary"], nil
+		return "form", params["boundary"], "", nil
 	case media == "application/json":
-		return "json", "", nil
+		if charset != "" && !strings.EqualFold(charset, "utf-8") {
+			return "", "", "", problem("unsupported_media_type", "Content-Type", "JSON is taken in UTF-8 only, not in %q", clip(charset))
+		}
+		return "json", "", "", nil
 	case strings.HasPrefix(media, "text/"), media == "application/octet-stream",
 		media == "application/x-www-form-urlencoded":
-		return "raw", "", nil
+		return "raw", "", charset, nil
 	}
-	return "", "", problem("unsupported_media_type", "Content-Type",
+	return "", "", "", problem("unsupported_media_type", "Content-Type",
 		"%q is not taken: send text/*, application/octet-stream, multipart/form-data or application/json", clip(media))
 }
 
@@ -270,16 +288,16 @@ func (a *API) adopt(in *input, values url.Values, env envelope) error {
 		if len(texts) > 1 && !slices.Contains(a.settings[name], "array") {
 			return problem("invalid_value", clip(name), "%s is given twice", clip(name))
 		}
-		if _, ok := a.settings[name]; ok || slices.Contains(env.fields, name) {
+		if _, ok := a.settings[name]; ok || slices.Contains(env.fields, name) || slices.Contains(env.rawFields, name) {
 			continue
 		}
-		others := append(append(slices.Clone(env.fields), env.alsoQuery...), a.settings.names()...)
+		others := slices.Concat(env.fields, env.rawFields, env.alsoQuery, a.settings.names())
 		if like := nearest(name, others); like != "" {
 			return problem("unknown_field", clip(name), "%s is not known here", clip(name)).suggest(use(like))
 		}
 	}
 	strategy := ""
-	for _, name := range env.fields {
+	for _, name := range slices.Concat(env.fields, env.rawFields) {
 		text := values.Get(name)
 		delete(values, name)
 		switch name {
@@ -287,6 +305,10 @@ func (a *API) adopt(in *input, values url.Values, env envelope) error {
 			strategy = text
 		case "name":
 			in.name = text
+		case "encoding":
+			in.encoding = text
+		case "invalid":
+			in.invalid = text
 		case "limit":
 			in.limit = text
 		case "texts":
@@ -346,6 +368,9 @@ func (a *API) receiveForm(form *multipart.Reader, env envelope, in *input, sink 
 				return problem("invalid_value", name, "the form has more than one text; send one operation each")
 			}
 			seen, fileName = true, part.FileName()
+			if _, params, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err == nil {
+				in.charset = params["charset"]
+			}
 			if err := sink(part); err != nil {
 				return formError(err)
 			}
@@ -496,5 +521,6 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 		}
 		return nil
 	}
+	in.unicode = true
 	return sink(strings.NewReader(unquote(text.value)))
 }

@@ -122,6 +122,8 @@ type Chunk struct {
 	StartChar int64  `json:"start_char"` // in code points, as EndChar
 	EndChar   int64  `json:"end_char"`
 	CharCount int64  `json:"char_count"`
+	StartLine int64  `json:"start_line"` // of its first character, from 1
+	EndLine   int64  `json:"end_line"`   // of its last character
 	Strategy  string `json:"strategy"`
 
 	Boundary string `json:"boundary"` // the kind of place the chunk ends at: word, sentence, …, end

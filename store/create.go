@@ -57,7 +57,10 @@ func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 		out.Operation = Operation{
 			ID: opID, Owner: n.Owner, DocumentID: doc.ID, DocumentSHA256: doc.SHA256, Name: n.Name, Status: Queued,
 			Strategy: n.Strategy, Settings: n.Settings, SplitterVersion: n.SplitterVersion, RetryOf: n.RetryOf, Seq: 1,
-			BytesTotal: doc.Bytes,
+			BytesTotal: doc.Bytes, Source: n.Source,
+		}
+		if n.Staged == nil {
+			out.Operation.Source = doc.Source
 		}
 		if err := s.operation(t, n, out); err != nil {
 			return err
@@ -110,13 +113,13 @@ func (s *Store) operation(t *tx, n NewOperation, out *Created) error {
 	}
 	err = t.then(`
 INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of,
-                        bytes_total, epoch, seq, crash_count, worker, lease_until, started_at, run_after, created_at)
+                        bytes_total, epoch, seq, crash_count, worker, lease_until, started_at, run_after, created_at, source)
 VALUES ($1, $2, (SELECT num FROM documents WHERE id = $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
         CASE WHEN $5 = 'queued' THEN 0 ELSE `+nowMs+` + $16 END, CASE WHEN $5 = 'queued' THEN 0 ELSE `+nowMs+` END,
-        `+nowMs+`, `+nowMs+`)
+        `+nowMs+`, `+nowMs+`, $17)
 RETURNING num, document, created_at`,
 		[]any{op.ID, n.Owner, op.DocumentID, n.Name, string(op.Status), string(LaneOf(op.BytesTotal)), n.Strategy,
-			string(n.Settings), n.SplitterVersion, n.RetryOf, op.BytesTotal, op.Attempt, op.Seq, op.Attempt, op.Worker, lease},
+			string(n.Settings), n.SplitterVersion, n.RetryOf, op.BytesTotal, op.Attempt, op.Seq, op.Attempt, op.Worker, lease, op.Source.pack()},
 		func(scan scan) error {
 			var num, document, at int64
 			if err := scan(&num, &document, &at); err != nil {
@@ -226,7 +229,7 @@ func (t *tx) document(n NewOperation, newID string, out *Document) error {
 	if !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("look up document: %w", err)
 	}
-	*out = Document{ID: newID, Owner: n.Owner, Name: n.Name, SHA256: st.SHA256, Bytes: st.Bytes, Chars: st.Chars}
+	*out = Document{ID: newID, Owner: n.Owner, Name: n.Name, SHA256: st.SHA256, Bytes: st.Bytes, Chars: st.Chars, Source: n.Source}
 	created := func(scan scan) error {
 		var at int64
 		err := scan(&at)
@@ -236,9 +239,9 @@ func (t *tx) document(n NewOperation, newID string, out *Document) error {
 	if st.num != 0 {
 		found := false
 		err := t.each(`
-UPDATE documents SET id = $1, state = 'ready', name = $2, sha256 = $3, bytes = $4, chars = $5
- WHERE num = $6 AND state = 'staged' RETURNING created_at`,
-			[]any{newID, n.Name, st.SHA256, st.Bytes, st.Chars, st.num}, func(scan scan) error {
+UPDATE documents SET id = $1, state = 'ready', name = $2, sha256 = $3, bytes = $4, chars = $5, source = $6
+ WHERE num = $7 AND state = 'staged' RETURNING created_at`,
+			[]any{newID, n.Name, st.SHA256, st.Bytes, st.Chars, n.Source.pack(), st.num}, func(scan scan) error {
 				found = true
 				return created(scan)
 			})
@@ -251,10 +254,17 @@ UPDATE documents SET id = $1, state = 'ready', name = $2, sha256 = $3, bytes = $
 		return nil
 	}
 	err = t.then(`
-INSERT INTO documents (id, owner, state, name, sha256, bytes, chars, created_at)
-VALUES ($1, $2, 'ready', $3, $4, $5, $6, `+nowMs+`) RETURNING created_at`,
-		[]any{newID, n.Owner, n.Name, st.SHA256, st.Bytes, st.Chars}, created)
-	if err == nil && st.Bytes > 0 {
+INSERT INTO documents (id, owner, state, name, sha256, bytes, chars, source, created_at)
+VALUES ($1, $2, 'ready', $3, $4, $5, $6, $7, `+nowMs+`) RETURNING created_at`,
+		[]any{newID, n.Owner, n.Name, st.SHA256, st.Bytes, st.Chars, n.Source.pack()}, created)
+	switch {
+	case err != nil || st.Bytes == 0:
+	case st.source != nil:
+		err = t.later(`INSERT INTO document_parts (key, start_byte, body, source_start, widths)
+VALUES ((SELECT num FROM documents WHERE id = $1) * $2, 0, $3, 0, $4)`, newID, partsPerDocument, st.inline,
+			packWidths(st.inline, 0, st.source))
+		t.wrote(st.Bytes)
+	default:
 		err = t.later(`INSERT INTO document_parts (key, start_byte, body)
 VALUES ((SELECT num FROM documents WHERE id = $1) * $2, 0, $3)`, newID, partsPerDocument, st.inline)
 		t.wrote(st.Bytes)

@@ -38,7 +38,7 @@ func testInvariantsSee(t *testing.T, on backend) {
 		`UPDATE documents SET owner = 'somebody'`:                                                                                        "I11 operation on the document of another owner",
 		`INSERT INTO chunks SELECT operation + 1000, idx, epoch, start_byte, end_byte, start_char, end_char, facts, context FROM chunks`: "I12 chunks of no operation",
 		`INSERT INTO operation_events SELECT operation + 1000, seq, epoch, type, at, data FROM operation_events`:                         "I12 events of no operation",
-		`INSERT INTO document_parts SELECT key + 65536000, start_byte, body FROM document_parts`:                                         "I12 parts of no document",
+		`INSERT INTO document_parts (key, start_byte, body) SELECT key + 65536000, start_byte, body FROM document_parts`:                 "I12 parts of no document",
 		`UPDATE operations SET status = 'processing', lease_until = 5, finished_at = 0 WHERE name = 'a'`:                                 "I12 a lease is held",
 		`UPDATE documents SET bytes = 7`:                                                                                                 "I12 document parts do not make its text",
 	} {

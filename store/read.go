@@ -13,26 +13,49 @@ import (
 	"chunkstream/event"
 )
 
-const selectDocument = `SELECT num, id, owner, name, sha256, bytes, chars, created_at FROM documents`
+const selectDocument = `SELECT num, id, owner, name, sha256, bytes, chars, created_at, COALESCE(source, '') FROM documents`
 
 type documentRow struct {
 	num, bytes, chars, createdAt int64
 	id, owner, name, sha256      string
+	source                       string
 }
 
 func (r *documentRow) dest() []any {
-	return []any{&r.num, &r.id, &r.owner, &r.name, &r.sha256, &r.bytes, &r.chars, &r.createdAt}
+	return []any{&r.num, &r.id, &r.owner, &r.name, &r.sha256, &r.bytes, &r.chars, &r.createdAt, &r.source}
 }
 
 func (r *documentRow) document() Document {
 	return Document{ID: r.id, Owner: r.owner, Name: r.name, SHA256: r.sha256, Bytes: r.bytes, Chars: r.chars,
-		CreatedAt: time.UnixMilli(r.createdAt).UTC()}
+		Source: unpackSource(r.source), CreatedAt: time.UnixMilli(r.createdAt).UTC()}
+}
+
+// pack gives the source as it is stored: NULL when nothing is known.
+func (s Source) pack() *string {
+	if s == (Source{}) {
+		return nil
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a struct of strings and finite numbers
+	}
+	text := string(b)
+	return &text
+}
+
+// unpackSource reads what pack wrote. What another version wrote otherwise is not known.
+func unpackSource(text string) (s Source) {
+	if text == "" || json.Unmarshal([]byte(text), &s) != nil {
+		return Source{}
+	}
+	return s
 }
 
 const selectOperation = `
 SELECT o.num, o.id, o.owner, o.document, d.id, d.sha256, o.name, o.status, o.strategy, o.settings, o.splitter_version,
        o.retry_of, o.seq, o.epoch, o.bytes_total, o.bytes_done, o.next_index, o.cancel_requested, o.worker,
-       o.error_code, o.error_detail, o.created_at, o.started_at, o.finished_at, o.lease_until, o.crash_count, o.failures
+       o.error_code, o.error_detail, o.created_at, o.started_at, o.finished_at, o.lease_until, o.crash_count, o.failures,
+       COALESCE(o.source, d.source, '')
   FROM operations o JOIN documents d ON d.num = o.document`
 
 // visible leaves out what belongs to a document that is being deleted.
@@ -42,6 +65,7 @@ type operationRow struct {
 	op                                           Operation
 	num, document                                int64
 	status, settings, errorCode, errorDetail     string
+	source                                       string
 	cancelRequested, crashCount                  int64
 	createdAt, startedAt, finishedAt, leaseUntil int64
 }
@@ -51,7 +75,7 @@ func (r *operationRow) dest() []any {
 	return []any{&r.num, &o.ID, &o.Owner, &r.document, &o.DocumentID, &o.DocumentSHA256, &o.Name, &r.status, &o.Strategy,
 		&r.settings, &o.SplitterVersion, &o.RetryOf, &o.Seq, &o.Attempt, &o.BytesTotal, &o.BytesDone, &o.Chunks,
 		&r.cancelRequested, &o.Worker, &r.errorCode, &r.errorDetail, &r.createdAt, &r.startedAt, &r.finishedAt,
-		&r.leaseUntil, &r.crashCount, &o.Failures}
+		&r.leaseUntil, &r.crashCount, &o.Failures, &r.source}
 }
 
 func (r *operationRow) operation() Operation {
@@ -60,6 +84,7 @@ func (r *operationRow) operation() Operation {
 	if r.errorCode != "" {
 		o.Error = &event.Failure{Code: r.errorCode, Detail: r.errorDetail}
 	}
+	o.Source = unpackSource(r.source)
 	o.CreatedAt = instant(r.createdAt)
 	o.StartedAt = instant(r.startedAt)
 	o.FinishedAt = instant(r.finishedAt)
@@ -256,10 +281,15 @@ func (s *Store) DocumentText(ctx context.Context, owner, id string, w io.Writer)
 	if err != nil {
 		return found("read document", err)
 	}
-	for at, part := int64(0), int64(0); at < row.bytes; part++ {
+	return s.parts(ctx, row.num, row.bytes, w)
+}
+
+// parts writes the text of a document's row to w.
+func (s *Store) parts(ctx context.Context, num, size int64, w io.Writer) error {
+	for at, part := int64(0), int64(0); at < size; part++ {
 		// Each part is copied out of its row before it is written: a slow reader holds memory, never a connection.
 		var body []byte
-		err := s.read(ctx, `SELECT body FROM document_parts WHERE key = $1`, row.num*partsPerDocument+part).one(&body)
+		err := s.read(ctx, `SELECT body FROM document_parts WHERE key = $1`, num*partsPerDocument+part).one(&body)
 		if err != nil {
 			return found(fmt.Sprintf("read part %d of a text", part), err)
 		}
@@ -313,13 +343,24 @@ func (s *Store) text(ctx context.Context, document, from, to int64) (string, err
 	return b.String(), nil
 }
 
-// Chunks gives at most limit of the operation's stored chunks from index from on, in order, with or without their
-// text. Chunks are there as soon as their batch is committed, also while the operation is still running. An operation
+// Want says what Chunks is to read beside the spans.
+type Want uint8
+
+// What can be wanted. Both read the text of the chunks.
+const (
+	Texts  Want = 1 << iota // Chunk.Text and the texts of the context
+	Places                  // Chunk.Placed
+)
+
+// Chunks gives at most limit of the operation's stored chunks from index from on, in order, with what is wanted of
+// them. Chunks are there as soon as their batch is committed, also while the operation is still running. An operation
 // that is not the owner's gives ErrNotFound.
-func (s *Store) Chunks(ctx context.Context, owner, operationID string, from int64, limit int, text bool) ([]Chunk, error) {
+func (s *Store) Chunks(ctx context.Context, owner, operationID string, from int64, limit int, want Want) ([]Chunk, error) {
 	var num, document int64
-	err := s.read(ctx, `SELECT o.num, o.document FROM operations o JOIN documents d ON d.num = o.document
- WHERE o.id = $1 AND o.owner = $2`+visible, operationID, owner).one(&num, &document)
+	var source, first string
+	err := s.read(ctx, `SELECT o.num, o.document, COALESCE(o.source, ''), COALESCE(d.source, '')
+  FROM operations o JOIN documents d ON d.num = o.document
+ WHERE o.id = $1 AND o.owner = $2`+visible, operationID, owner).one(&num, &document, &source, &first)
 	if err != nil {
 		return nil, found("read operation", err)
 	}
@@ -341,24 +382,39 @@ SELECT idx, start_byte, end_byte, start_char, end_char, facts, context FROM chun
 	if err != nil {
 		return nil, fmt.Errorf("store: read chunks: %w", err)
 	}
-	if !text || len(chunks) == 0 {
+	if len(chunks) == 0 {
 		return chunks, nil
 	}
-	if err := s.addTexts(ctx, document, chunks); err != nil {
+	if want&Places != 0 {
+		decoded := unpackSource(source).SHA256
+		err = s.addPlaces(ctx, document, chunks, decoded != "" && decoded == unpackSource(first).SHA256, want&Texts != 0)
+	} else if want&Texts != 0 {
+		err = s.addTexts(ctx, document, chunks, "", 0)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("store: read chunk texts: %w", err)
 	}
 	return chunks, nil
 }
 
-// addTexts reads what chunks span in one go, and each piece of context that lies before it once.
-func (s *Store) addTexts(ctx context.Context, document int64, chunks []Chunk) error {
-	base, end := chunks[0].StartByte, int64(0)
+// span is what chunks cover together.
+func span(chunks []Chunk) (start, end int64) {
+	start = chunks[0].StartByte
 	for _, c := range chunks {
-		base, end = min(base, c.StartByte), max(end, c.EndByte)
+		start, end = min(start, c.StartByte), max(end, c.EndByte)
 	}
-	all, err := s.text(ctx, document, base, end)
-	if err != nil {
-		return err
+	return start, end
+}
+
+// addTexts reads what chunks span in one go, unless all is that already, from base on, and each piece of context that lies
+// before it once.
+func (s *Store) addTexts(ctx context.Context, document int64, chunks []Chunk, all string, base int64) (err error) {
+	if all == "" {
+		var end int64
+		base, end = span(chunks)
+		if all, err = s.text(ctx, document, base, end); err != nil {
+			return err
+		}
 	}
 	before := map[[2]int64]string{}
 	for i := range chunks {

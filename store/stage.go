@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -38,6 +39,9 @@ type Staged struct {
 	num    int64  // documents row of a long text; 0 while inline
 	inline []byte // the whole text of a short one
 	store  *Store
+
+	lines, astral int64              // line ends and characters beyond U+FFFF in the parts written so far
+	source        func(text int) int // where a text offset is in the source; nil where they are the same
 }
 
 // Stage receives a text of at most limit bytes. Short ones stay in memory; long ones go to the database in parts of
@@ -45,7 +49,29 @@ type Staged struct {
 // returned wrapped. A text that is longer gives *TooLargeError. On any error nothing is left behind that a sweep does
 // not remove.
 func (s *Store) Stage(ctx context.Context, owner string, r io.Reader, limit int64) (*Staged, error) {
-	st := &Staged{owner: owner, store: s}
+	return s.stage(ctx, &Staged{owner: owner, store: s}, r, limit)
+}
+
+// StageDecoded is Stage for a text that was decoded from a source in another encoding. source gives the offset in the
+// source of each offset of a character in the text, as extract.Offsets does; it is not kept.
+func (s *Store) StageDecoded(ctx context.Context, owner, text string, source func(text int) int, limit int64) (*Staged, error) {
+	return s.stage(ctx, &Staged{owner: owner, store: s, source: source}, strings.NewReader(text), limit)
+}
+
+// Read gives what was staged, whole. It is for the one who staged it, before Create.
+func (st *Staged) Read(ctx context.Context) ([]byte, error) {
+	if st.num == 0 {
+		return st.inline, nil
+	}
+	all := bytes.NewBuffer(make([]byte, 0, st.Bytes))
+	err := st.store.parts(ctx, st.num, st.Bytes, all)
+	if err != nil {
+		return nil, fmt.Errorf("store: read staged text: %w", err)
+	}
+	return all.Bytes(), nil
+}
+
+func (s *Store) stage(ctx context.Context, st *Staged, r io.Reader, limit int64) (*Staged, error) {
 	hash := sha256.New()
 	buf := make([]byte, 0, firstBytes)
 	var start, parts int64 // of the part being filled
@@ -135,12 +161,31 @@ func (st *Staged) put(ctx context.Context, part, start int64, body []byte) error
 	}
 	st.Chars += int64(utf8.RuneCount(body))
 	// A caller that gives up may leave the writer reading body while the buffer is filled again: wait it out.
+	var sourceStart *int64
+	var widths []byte
+	if st.source != nil {
+		at := int64(st.source(int(start)))
+		sourceStart, widths = &at, packWidths(body, start, st.source)
+	}
 	err := st.store.db.doPart(context.WithoutCancel(ctx), func(t *tx) error {
 		t.wrote(int64(len(body)))
-		return t.later(`INSERT INTO document_parts (key, start_byte, body) VALUES ($1, $2, $3)`,
-			st.num*partsPerDocument+part, start, body)
+		return t.later(`
+INSERT INTO document_parts (key, start_byte, body, lines, astral, source_start, widths) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			st.num*partsPerDocument+part, start, body, st.lines, st.astral, sourceStart, widths)
 	})
+	st.lines += int64(bytes.Count(body, []byte{'\n'}))
+	st.astral += astral(body)
 	return errors.Join(err, ctx.Err())
+}
+
+// astral counts the characters that UTF-16 has two code units for.
+func astral[T string | []byte](text T) (n int64) {
+	for i := range len(text) {
+		if text[i] >= 0xF0 {
+			n++
+		}
+	}
+	return n
 }
 
 // Discard gives the staged text up. Its rows are removed by the next sweep. Discarding after Create does nothing.

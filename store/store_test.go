@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -218,11 +220,11 @@ func testWalk(t *testing.T, on backend) {
 	if err != nil || ev.Event.Type != event.Completed || ev.Event.Data.Chunks != 6 || ev.Owner != owner {
 		t.Fatalf("last %+v, %v", ev, err)
 	}
-	chunks, err := s.Chunks(t.Context(), owner, op.ID, 1, 2, true)
+	chunks, err := s.Chunks(t.Context(), owner, op.ID, 1, 2, store.Texts)
 	if err != nil || len(chunks) != 2 || chunks[0].Text != "0123456789" || chunks[0].Index != 1 {
 		t.Fatalf("chunks %+v, %v", chunks, err)
 	}
-	all, err := s.Chunks(t.Context(), owner, op.ID, 0, 100, true)
+	all, err := s.Chunks(t.Context(), owner, op.ID, 0, 100, store.Texts)
 	if err != nil || all[5].Text != "tail" {
 		t.Fatalf("chunks %+v, %v", all, err)
 	}
@@ -320,7 +322,7 @@ func testOwnersDoNotMeet(t *testing.T, on backend) {
 	for name, err := range map[string]error{
 		"operation": second(s.Operation(t.Context(), "eve", op.ID)),
 		"events":    second(s.Events(t.Context(), "eve", op.ID, 0, 10)),
-		"chunks":    second(s.Chunks(t.Context(), "eve", op.ID, 0, 10, true)),
+		"chunks":    second(s.Chunks(t.Context(), "eve", op.ID, 0, 10, store.Texts)),
 		"document":  second(s.Document(t.Context(), "eve", op.DocumentID)),
 		"text":      s.DocumentText(t.Context(), "eve", op.DocumentID, new(bytes.Buffer)),
 		"delete":    s.DeleteDocument(t.Context(), "eve", op.DocumentID),
@@ -383,7 +385,7 @@ func testTexts(t *testing.T, on backend) {
 				if _, err := r.Commit(t.Context(), store.Batch{Chunks: cs, BytesDone: st.Bytes, Last: true}); err != nil {
 					t.Fatal(err)
 				}
-				got, err := s.Chunks(t.Context(), owner, c.Operation.ID, 0, len(cs), true)
+				got, err := s.Chunks(t.Context(), owner, c.Operation.ID, 0, len(cs), store.Texts)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -434,7 +436,7 @@ func testFacts(t *testing.T, on backend) {
 		t.Fatal(err)
 	}
 	for from := range stored {
-		got, err := s.Chunks(t.Context(), owner, op.ID, int64(from), 10, true)
+		got, err := s.Chunks(t.Context(), owner, op.ID, int64(from), 10, store.Texts)
 		if err != nil || !reflect.DeepEqual(got, stored[from:]) {
 			t.Errorf("from %d: got %+v, %v", from, facts(got), err)
 		}
@@ -1462,6 +1464,87 @@ func whole(b *testing.B, s *store.Store, body string) {
 		first += int64(len(cs))
 		if last {
 			break
+		}
+	}
+}
+
+// A page's places come from the parts it reads, also for parts that were stored before places were kept.
+func TestPlaces(t *testing.T) { onEach(t, testPlaces) }
+
+func testPlaces(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	text := strings.Repeat("line 😀 of text\nünd\n", 40_000) // several parts
+	op, spans := thousands(t, s, text)
+	check := func() {
+		t.Helper()
+		for from := int64(0); from < int64(len(spans)); from += 97 {
+			got, err := s.Chunks(t.Context(), owner, op.ID, from, 3, store.Places)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range got {
+				before, piece := text[:c.StartByte], text[c.StartByte:c.EndByte]
+				want := store.Placed{
+					FirstLine: int64(1 + strings.Count(before, "\n")), StartUTF16: int64(len(utf16.Encode([]rune(before)))),
+				}
+				want.LastLine = want.FirstLine + int64(strings.Count(strings.TrimSuffix(piece, "\n"), "\n"))
+				want.EndUTF16 = want.StartUTF16 + int64(len(utf16.Encode([]rune(piece))))
+				if c.Text != "" || c.Placed == nil || *c.Placed != want {
+					t.Fatalf("chunk %d: got %+v, want %+v", c.Index, c.Placed, want)
+				}
+			}
+		}
+	}
+	check()
+	s.Spoil(t, `UPDATE document_parts SET lines = NULL, astral = NULL`)
+	check()
+	sound(t, s, true)
+}
+
+// thousands makes an operation with chunks of about 1000 bytes.
+func thousands(t testing.TB, s *store.Store, text string) (op store.Operation, spans []store.Chunk) {
+	t.Helper()
+	op = create(t, s, text)
+	r := claim(t, s, store.Large)
+	for at, char := 0, 0; at < len(text); {
+		end := at + 1000
+		if end < len(text) {
+			for !utf8.RuneStart(text[end]) {
+				end++
+			}
+		}
+		end = min(end, len(text))
+		to := char + utf8.RuneCountInString(text[at:end])
+		spans = append(spans, store.Chunk{Index: int64(len(spans)), StartByte: int64(at), EndByte: int64(end), StartChar: int64(char), EndChar: int64(to)})
+		at, char = end, to
+	}
+	for first := 0; first < len(spans); first += 1000 {
+		some := spans[first:min(first+1000, len(spans))]
+		last := first+len(some) == len(spans)
+		_, err := r.Commit(t.Context(), store.Batch{First: int64(first), Chunks: some, BytesDone: some[len(some)-1].EndByte, Last: last})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return op, spans
+}
+
+// BenchmarkChunks reads a page of 100 chunks, a thousand bytes each, at the start and at the end of 32 MB.
+func BenchmarkChunks(b *testing.B) {
+	s := backend(onSQLite).open(b, store.Config{})
+	op, spans := thousands(b, s, strings.Repeat("a line of text, and an é in it\n", 1<<20))
+	for _, at := range []struct {
+		name string
+		from int
+	}{{"start", 0}, {"end", len(spans) - 100}} {
+		for name, want := range map[string]store.Want{"spans": 0, "texts": store.Texts, "places": store.Texts | store.Places} {
+			b.Run(at.name+"/"+name, func(b *testing.B) {
+				for b.Loop() {
+					if got, err := s.Chunks(b.Context(), owner, op.ID, int64(at.from), 100, want); err != nil || len(got) != 100 {
+						b.Fatal(len(got), err)
+					}
+				}
+			})
 		}
 	}
 }

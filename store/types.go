@@ -81,7 +81,22 @@ type Document struct {
 	SHA256    string // of the text's bytes, lower-case hex
 	Bytes     int64  // UTF-8 bytes
 	Chars     int64  // code points
+	Source    Source // of the first upload
 	CreatedAt time.Time
+}
+
+// Source says what a text was made from. The zero value: not known, as for what was stored before this was kept.
+type Source struct {
+	Encoding    string  `json:"encoding"`              // as extract.Charset names it
+	By          string  `json:"by"`                    // how it came to be known, as extract.Encoding has it
+	Confidence  float64 `json:"confidence"`            // from 0 to 1
+	Undecodable int64   `json:"undecodable,omitempty"` // bytes that the encoding does not allow
+	FirstFault  int64   `json:"first_fault,omitempty"` // offset of the first of them, in the source; of use with Undecodable
+	Format      string  `json:"format"`                // as extract.Kind
+	Language    string  `json:"language,omitempty"`    // of code
+	// SHA256 and Bytes are of a source that was decoded; empty and 0 where the text is the source, byte for byte.
+	SHA256 string `json:"sha256,omitempty"`
+	Bytes  int64  `json:"bytes,omitempty"`
 }
 
 // Operation is one run of one strategy over one document, and its state.
@@ -93,6 +108,7 @@ type Operation struct {
 	Status          Status
 	Strategy        string
 	Settings        json.RawMessage // canonical, defaults filled in, frozen at submit
+	Source          Source          // of the upload that made it, or of the document it was made for
 	SplitterVersion string
 	RetryOf         string // id of the operation this one repeats; empty if none
 	Seq             int64  // number of the last durable event
@@ -134,6 +150,7 @@ type NewOperation struct {
 	Owner           string
 	Name            string
 	Staged          *Staged
+	Source          Source // of Staged
 	DocumentID      string
 	Strategy        string
 	Settings        json.RawMessage
@@ -165,6 +182,17 @@ type Chunk struct {
 	StartChar, EndChar int64
 	Text               string // text[StartByte:EndByte]; empty when the spans alone were asked for
 	Facts              Facts
+	Placed             *Placed // only when the places were asked for
+}
+
+// Placed is where a chunk lies in the ways in which programs count besides bytes and code points.
+type Placed struct {
+	FirstLine, LastLine  int64 // of its first and its last character, from 1; LF ends a line
+	StartUTF16, EndUTF16 int64 // in UTF-16 code units
+	// SourceStart and SourceEnd are in the bytes that were uploaded. Decoded is false where the text is these bytes, and
+	// where the same text was first uploaded in another encoding, whose offsets are kept.
+	Decoded                bool
+	SourceStart, SourceEnd int64
 }
 
 // Filter narrows Operations. Zero values mean "any".

@@ -103,7 +103,7 @@ func thousandRuns(b *bench) {
 			b.Fatal(err)
 		}
 		want := slices.Collect(plan.Splitter.Split(r.text))
-		got, err := b.store.Chunks(b.Context(), "o", op.ID, 0, 1<<20, true)
+		got, err := b.store.Chunks(b.Context(), "o", op.ID, 0, 1<<20, store.Texts)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -184,7 +184,7 @@ func TestRunsToTheEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		chunks, err := b.store.Chunks(t.Context(), "o", op.ID, 0, 1<<20, true)
+		chunks, err := b.store.Chunks(t.Context(), "o", op.ID, 0, 1<<20, store.Texts)
 		if err != nil {
 			t.Fatal(err)
 		}

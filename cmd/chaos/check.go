@@ -214,7 +214,7 @@ func (c *chaos) checkChunks(ctx context.Context, db *store.Store, op store.Opera
 	const page = 5000
 	n := 0
 	for {
-		got, err := db.Chunks(ctx, owner, op.ID, int64(n), page, false)
+		got, err := db.Chunks(ctx, owner, op.ID, int64(n), page, 0)
 		if err != nil {
 			c.violate("I2: %s: %v", op.ID, err)
 			return
