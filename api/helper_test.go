@@ -69,7 +69,16 @@ func serve(t *testing.T, working bool, change ...func(*api.Config)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := live.NewHub(source(st), live.Config{})
+	hub := live.NewHub(source(st), live.Config{
+		Ended: func(ctx context.Context, sessions []any) ([]bool, error) {
+			var all []store.Standing
+			for _, one := range sessions {
+				all = append(all, one.(store.Standing))
+			}
+			return st.Blocked(ctx, all)
+		},
+		Missing: func(err error) bool { return errors.Is(err, store.ErrNotFound) },
+	})
 	bells := &dispatch.Memory{}
 	logs := &logBuffer{}
 	cfg := api.Config{

@@ -23,6 +23,8 @@ import (
 type call struct {
 	id  string
 	who auth.Principal
+	// unknown is set on a WebSocket that shows nothing in its handshake: its first message has to.
+	unknown bool
 }
 
 type callKey struct{}

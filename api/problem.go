@@ -78,6 +78,7 @@ var kinds = map[string]struct {
 	"invalid_cursor":         {422, "The cursor is not valid"},
 	"idempotency_key_reused": {422, "The idempotency key was used with a different request"},
 	"upgrade_required":       {426, "A WebSocket handshake is needed"},
+	"rate_limited":           {429, "Too many requests"},
 	"client_closed":          {499, "The client went away"},
 	"internal":               {500, "Something went wrong here"},
 	"strategy_failed":        {500, "The strategy broke its own contract"},
@@ -102,7 +103,7 @@ func problem(code, param, detail string, args ...any) *Problem {
 	switch k.status {
 	case http.StatusUnauthorized:
 		p.header = http.Header{"Www-Authenticate": {`Bearer realm="chunkstream"`}}
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		p.header = http.Header{"Retry-After": {"1"}}
 	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
 		p.header = http.Header{"Connection": {"close"}} // the rest of the body is not worth reading

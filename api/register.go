@@ -71,13 +71,13 @@ func (a *API) register() {
 		}),
 	}, a.chunks)
 	a.plain(a.streamOperation("/v1/operations/{id}/events", "streamOperationEvents", "An operation's events", false),
-		a.stream(false, a.operationEvents))
+		a.stream(false))
 	a.plain(a.streamOperation("/v1/operations/{id}/ws", "streamOperationSocket", "An operation's events", true),
-		a.stream(true, a.operationSocket))
+		a.stream(true))
 	a.plain(a.streamOperation("/v1/events", "streamEvents", "The events of all my operations", false),
-		a.stream(false, a.allEvents))
+		a.stream(false))
 	a.plain(a.streamOperation("/v1/ws", "streamSocket", "The events of all my operations", true),
-		a.stream(true, a.allSocket))
+		a.stream(true))
 
 	typed(a, huma.Operation{
 		Method: "GET", Path: "/v1/documents/{id}", OperationID: "getDocument", Tags: documentsTag, Security: needs(auth.DocumentsRead),
@@ -397,7 +397,7 @@ func (a *API) streamOperation(path, id, what string, socket bool) huma.Operation
 	if socket {
 		op.Summary = what + ", as a WebSocket"
 		op.Description = "Every text frame is one event as JSON. A browser sends its key as the subprotocols " +
-			"chunkstream and access_token.<key>."
+			"chunkstream and access_token.<key>, or as the first message, within 5 s: {\"type\":\"auth\",\"token\":\"<key>\"}."
 		op.Responses = a.responses(http.StatusSwitchingProtocols, "Events, one a frame",
 			map[string]*huma.Schema{"application/json": described})
 		return op

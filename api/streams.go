@@ -1,15 +1,18 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
 
+	"chunkstream/auth"
 	"chunkstream/live"
+	"chunkstream/store"
 )
 
 // stream guards one of the hub's four streams: the operation, if the path names one, must be the caller's.
-func (a *API) stream(socket bool, serve func(w http.ResponseWriter, r *http.Request, op string) error) handler {
+func (a *API) stream(socket bool) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if socket {
 			if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
@@ -21,40 +24,83 @@ func (a *API) stream(socket bool, serve func(w http.ResponseWriter, r *http.Requ
 			}
 		}
 		id := r.PathValue("id")
+		var since int64
+		var resume bool
 		if id != "" {
-			if _, err := a.operation(r.Context(), id); err != nil {
-				return err
+			var err error
+			if since, resume, err = live.ParseSince(r); err != nil {
+				return streamError(err)
 			}
 		}
 		if rec, ok := w.(*recorder); ok {
 			rec.streams = true // the hub gives every write its own deadline
 		}
-		return streamError(serve(w, r, id))
+		if r.Context().Value(callKey{}).(*call).unknown {
+			return streamError(a.cfg.Hub.ServeWSLater(w, r, a.greet(id), id, since, resume))
+		}
+		who := principal(r.Context())
+		if id == "" && who.Operation != "" {
+			return problem("forbidden", "", "this ticket is for the events of one operation")
+		}
+		if id != "" {
+			if who.Operation != "" && who.Operation != id {
+				return noOperation()
+			}
+			if _, err := a.operation(r.Context(), id); err != nil {
+				return err
+			}
+		}
+		viewer := viewerOf(who)
+		var err error
+		switch hub := a.cfg.Hub; {
+		case socket && id == "":
+			err = hub.ServeAllWS(w, r, viewer)
+		case socket:
+			err = hub.ServeOperationWS(w, r, viewer, id, since, resume)
+		case id == "":
+			err = hub.ServeAllSSE(w, r, viewer)
+		default:
+			err = hub.ServeOperationSSE(w, r, viewer, id, since, resume)
+		}
+		return streamError(err)
 	}
 }
 
-func (a *API) operationEvents(w http.ResponseWriter, r *http.Request, id string) error {
-	since, resume, err := live.ParseSince(r)
-	if err != nil {
-		return err
+// viewerOf is a principal as the hub knows it.
+func viewerOf(who auth.Principal) live.Viewer {
+	v := live.Viewer{Owner: who.Owner, Until: who.Until}
+	if who.Session != (store.Standing{}) {
+		v.Session = who.Session
 	}
-	return a.cfg.Hub.ServeOperationSSE(w, r, owner(r.Context()), id, since, resume)
+	return v
 }
 
-func (a *API) operationSocket(w http.ResponseWriter, r *http.Request, id string) error {
-	since, resume, err := live.ParseSince(r)
-	if err != nil {
-		return err
+// greet reads the first message of a WebSocket that has shown nothing in its handshake: {"type":"auth","token":"…"}.
+func (a *API) greet(id string) func(context.Context, []byte) (live.Viewer, *live.Refusal) {
+	no := &live.Refusal{Code: live.CloseAccess, Reason: "missing or wrong API key"}
+	return func(ctx context.Context, message []byte) (live.Viewer, *live.Refusal) {
+		f, err := objectFields("", message, []string{"type", "token"})
+		if err != nil {
+			return live.Viewer{}, no
+		}
+		kind, err1 := f.text("type")
+		token, err2 := f.text("token")
+		if err1 != nil || err2 != nil || kind != "auth" || token == "" {
+			return live.Viewer{}, no
+		}
+		who, err := a.cfg.Gate.Identify(ctx, token, true)
+		switch {
+		case errors.Is(err, auth.ErrUnauthenticated):
+			return live.Viewer{}, no
+		case err != nil:
+			return live.Viewer{}, &live.Refusal{Code: live.CloseTryAgain, Reason: "access cannot be decided now: try again later"}
+		case !who.May(auth.OperationsRead):
+			return live.Viewer{}, &live.Refusal{Code: live.CloseAccess, Reason: "the key needs the scope operations:read"}
+		case who.Operation != "" && who.Operation != id:
+			return live.Viewer{}, &live.Refusal{Code: live.CloseNotFound, Reason: "there is no such operation here"}
+		}
+		return viewerOf(who), nil
 	}
-	return a.cfg.Hub.ServeOperationWS(w, r, owner(r.Context()), id, since, resume)
-}
-
-func (a *API) allEvents(w http.ResponseWriter, r *http.Request, _ string) error {
-	return a.cfg.Hub.ServeAllSSE(w, r, owner(r.Context()))
-}
-
-func (a *API) allSocket(w http.ResponseWriter, r *http.Request, _ string) error {
-	return a.cfg.Hub.ServeAllWS(w, r, owner(r.Context()))
 }
 
 // streamError says what the hub refused.
@@ -72,6 +118,8 @@ func streamError(err error) error {
 		return problem("invalid_request", "", "%s", handshake.Problem)
 	case errors.Is(err, live.ErrStopping):
 		return problem("unavailable", "", "the server is stopping")
+	case errors.Is(err, live.ErrOwnerStreams):
+		return problem("rate_limited", "", "too many streams of this owner are open")
 	case errors.Is(err, live.ErrTooManyStreams):
 		return problem("busy", "", "too many streams are open")
 	}

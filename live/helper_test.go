@@ -230,17 +230,17 @@ func (r *rig) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/op/{id}/ws", serve(
 		func(w http.ResponseWriter, q *http.Request, owner string, since int64, resume bool) error {
-			return r.hub.ServeOperationWS(w, q, owner, q.PathValue("id"), since, resume)
+			return r.hub.ServeOperationWS(w, q, live.Viewer{Owner: owner}, q.PathValue("id"), since, resume)
 		}))
 	mux.Handle("/op/{id}/events", serve(
 		func(w http.ResponseWriter, q *http.Request, owner string, since int64, resume bool) error {
-			return r.hub.ServeOperationSSE(w, q, owner, q.PathValue("id"), since, resume)
+			return r.hub.ServeOperationSSE(w, q, live.Viewer{Owner: owner}, q.PathValue("id"), since, resume)
 		}))
 	mux.Handle("/ws", serve(func(w http.ResponseWriter, q *http.Request, owner string, _ int64, _ bool) error {
-		return r.hub.ServeAllWS(w, q, owner)
+		return r.hub.ServeAllWS(w, q, live.Viewer{Owner: owner})
 	}))
 	mux.Handle("/events", serve(func(w http.ResponseWriter, q *http.Request, owner string, _ int64, _ bool) error {
-		return r.hub.ServeAllSSE(w, q, owner)
+		return r.hub.ServeAllSSE(w, q, live.Viewer{Owner: owner})
 	}))
 	return mux
 }

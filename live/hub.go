@@ -30,6 +30,8 @@ var (
 	ErrStopping = errors.New("live: shutting down, no new streams")
 	// ErrTooManyStreams: Config.MaxStreams are open (503, with Retry-After).
 	ErrTooManyStreams = errors.New("live: too many open streams")
+	// ErrOwnerStreams: the owner has Config.MaxPerOwner open (429, with Retry-After).
+	ErrOwnerStreams = errors.New("live: too many open streams of one owner")
 )
 
 // Source is where the truth is read. All functions must be safe for concurrent use, must honour the context and must
@@ -77,8 +79,15 @@ type Config struct {
 	GiveUp time.Duration
 	// MaxInbound is the largest message in bytes a WebSocket client may send, 4096. A larger one closes with 1009.
 	MaxInbound int
-	// MaxStreams is how many WebSockets and SSE responses may be open at once, 20000.
-	MaxStreams int
+	// MaxStreams is how many WebSockets and SSE responses may be open at once, 20000; MaxPerOwner is how many of them one
+	// owner may have, MaxStreams.
+	MaxStreams, MaxPerOwner int
+	// Ended says of each session of a Viewer whether it is over. It is asked once a Poll, and streams of those that are over
+	// are ended with CloseAccess. An error says nothing about any; one that lasts ends streams with CloseTryAgain. nil:
+	// sessions end by their Until alone.
+	Ended func(ctx context.Context, sessions []any) ([]bool, error)
+	// Missing says whether an error of the Source means that there is no such operation for its owner. nil: none does.
+	Missing func(error) bool
 }
 
 func (c Config) withDefaults() Config {
@@ -92,6 +101,13 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.GiveUp, 30*time.Second)
 	setDefault(&c.MaxInbound, 4<<10)
 	setDefault(&c.MaxStreams, 20000)
+	setDefault(&c.MaxPerOwner, c.MaxStreams)
+	if c.Ended == nil {
+		c.Ended = func(_ context.Context, sessions []any) ([]bool, error) { return make([]bool, len(sessions)), nil }
+	}
+	if c.Missing == nil {
+		c.Missing = func(error) bool { return false }
+	}
 	return c
 }
 
@@ -141,7 +157,9 @@ type Hub struct {
 	topics   map[key]*topic
 	feeds    map[string]*feed
 	streams  map[*stream]struct{}
-	versions int64 // of ephemeral events, one count for all
+	owners   map[string]int // streams by owner
+	greeting int            // WebSockets of which nobody knows yet who they are
+	versions int64          // of ephemeral events, one count for all
 
 	sockets, responses, published, malformed, delivered, gapReads, sourceErrors, slowClosed, silentClosed atomic.Int64
 }
@@ -156,7 +174,7 @@ func NewHub(source Source, config Config) *Hub {
 		source: source, config: config.withDefaults(), born: time.Now(),
 		running: make(chan struct{}), stopping: make(chan struct{}), pollNow: make(chan struct{}, 1),
 		reads:  make(chan struct{}, concurrentReads),
-		topics: map[key]*topic{}, feeds: map[string]*feed{}, streams: map[*stream]struct{}{},
+		topics: map[key]*topic{}, feeds: map[string]*feed{}, streams: map[*stream]struct{}{}, owners: map[string]int{},
 	}
 	if h.bus = h.config.Bus; h.bus == nil {
 		h.bus = NewMemory(h.config.QueueDepth)
@@ -194,6 +212,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		busErr = h.bus.Run(ctx, Receiver{Deliver: h.deliver, Overhear: h.overhear, Lost: h.lost})
 	})
 	loops.Go(func() { h.every(ctx, h.config.Poll, h.pollNow, h.poll) })
+	loops.Go(func() { h.every(ctx, h.config.Poll, nil, h.checkSessions) })
 	loops.Go(func() { h.every(ctx, min(h.config.SlowAfter, h.config.Heartbeat)/2, nil, h.tick) })
 	<-ctx.Done()
 	// Who wants to wait longer for clients that do not read calls Stop first.
@@ -318,8 +337,11 @@ func (h *Hub) enter(r *http.Request, s *stream, subscribe func() <-chan struct{}
 		return nil, ErrStopping
 	case len(h.streams) >= h.config.MaxStreams:
 		return nil, ErrTooManyStreams
+	case h.owners[s.who.Owner] >= h.config.MaxPerOwner:
+		return nil, ErrOwnerStreams
 	}
-	s.h, s.held = h, true
+	h.owners[s.who.Owner]++
+	s.h, s.held, s.vouched = h, true, time.Now()
 	s.nextPing = time.Now().Add(h.config.Heartbeat)
 	h.streams[s] = struct{}{}
 	h.wg.Add(1)
@@ -331,6 +353,9 @@ func (h *Hub) leave(s *stream) {
 	h.mu.Lock()
 	s.gone = true
 	delete(h.streams, s)
+	if h.owners[s.who.Owner]--; h.owners[s.who.Owner] == 0 {
+		delete(h.owners, s.who.Owner)
+	}
 	if s.topic != nil {
 		delete(s.topic.streams, s)
 		h.bus.Unwatch(s.topic.owner, s.topic.operation)

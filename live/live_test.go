@@ -521,7 +521,7 @@ func TestHandshake(t *testing.T) {
 		q.Header = good.Clone()
 		q.Header.Set(tt.name, tt.value)
 		w := httptest.NewRecorder()
-		err := hub.ServeAllWS(w, q, "ann")
+		err := hub.ServeAllWS(w, q, live.Viewer{Owner: "ann"})
 		if _, ok := errors.AsType[*live.HandshakeError](err); !ok || w.Body.Len() > 0 {
 			t.Errorf("%s: %s: got %v and %q, want a *HandshakeError and nothing written", tt.name, tt.value, err, w.Body)
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 // ServeOperationSSE answers with the operation's events as Server-Sent Events (WHATWG HTML, section 9.2) and returns
-// when the stream has ended. The caller has authorised owner for it and parsed since with ParseSince; resume is its
+// when the stream has ended. The caller has authorised who for it and parsed since with ParseSince; resume is its
 // ok. Without resume the stream opens with a snapshot; with it there is no snapshot, only what follows since; a
 // position that cannot be replayed opens with a resync event. A client that resumes after the terminal event gets
 // 204, which stops a browser's reconnecting.
@@ -15,10 +15,10 @@ import (
 // When the error is not nil nothing was written: ErrStopping, ErrTooManyStreams, the error of the Source (wrapped), or
 // the request's context's.
 func (h *Hub) ServeOperationSSE(
-	w http.ResponseWriter, r *http.Request, owner, operationID string, since int64, resume bool,
+	w http.ResponseWriter, r *http.Request, who Viewer, operationID string, since int64, resume bool,
 ) error {
 	s := newResponse(w, h.config.WriteTimeout)
-	nothing, err := h.openOperation(r, s, owner, operationID, since, resume)
+	nothing, err := h.openOperation(r, s, who, operationID, since, resume)
 	if err != nil {
 		return err
 	}
@@ -31,11 +31,11 @@ func (h *Hub) ServeOperationSSE(
 	return nil
 }
 
-// ServeAllSSE is ServeOperationSSE for everything of owner: a snapshot of each operation that has not ended, then all
+// ServeAllSSE is ServeOperationSSE for everything of who's owner: a snapshot of each operation that has not ended, then all
 // events, gap-free for each operation. Its events have no ids, so it cannot be resumed; a reconnect starts anew.
-func (h *Hub) ServeAllSSE(w http.ResponseWriter, r *http.Request, owner string) error {
+func (h *Hub) ServeAllSSE(w http.ResponseWriter, r *http.Request, who Viewer) error {
 	s := newResponse(w, h.config.WriteTimeout)
-	if err := h.openAll(r, s, owner); err != nil {
+	if err := h.openAll(r, s, who); err != nil {
 		return err
 	}
 	defer h.leave(s)

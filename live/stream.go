@@ -16,6 +16,7 @@ import (
 // fields are guarded by h.mu.
 type stream struct {
 	h      *Hub
+	who    Viewer
 	topic  *topic
 	feed   *feed
 	socket *socket       // of a WebSocket
@@ -40,6 +41,7 @@ type stream struct {
 	writing    bool
 	writeStart time.Time
 	nextPing   time.Time
+	vouched    time.Time // when its session was last known to hold
 	failing    time.Time
 }
 
@@ -361,10 +363,12 @@ func (h *Hub) openError(what string, err error) error {
 
 // openOperation subscribes s to the operation, then reads where it stands, and decides how s opens. s stays held. On
 // an error s has left. nothing reports that the client has everything there will ever be.
-func (h *Hub) openOperation(r *http.Request, s *stream, owner, id string, since int64, resume bool) (
+func (h *Hub) openOperation(r *http.Request, s *stream, who Viewer, id string, since int64, resume bool) (
 	nothing bool, err error,
 ) {
+	owner := who.Owner
 	k := key{owner, id}
+	s.who = who
 	err = h.admit(r, s, func() <-chan struct{} {
 		s.topic = h.topicOf(k)
 		s.topic.streams[s] = struct{}{}
@@ -411,8 +415,10 @@ func (h *Hub) openOperation(r *http.Request, s *stream, owner, id string, since 
 	return false, nil
 }
 
-// openAll subscribes s to everything of owner, then reads where it stands. s stays held. On an error s has left.
-func (h *Hub) openAll(r *http.Request, s *stream, owner string) error {
+// openAll subscribes s to everything of who's owner, then reads where it stands. s stays held. On an error s has left.
+func (h *Hub) openAll(r *http.Request, s *stream, who Viewer) error {
+	owner := who.Owner
+	s.who = who
 	err := h.admit(r, s, func() <-chan struct{} {
 		s.feed = h.feedOf(owner)
 		s.feed.streams[s] = struct{}{}

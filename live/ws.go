@@ -25,33 +25,33 @@ type HandshakeError struct {
 func (e *HandshakeError) Error() string { return "live: not a WebSocket handshake: " + e.Problem }
 
 // ServeOperationWS makes the request a WebSocket that carries the operation's events as text frames, one JSON event
-// each, and returns at once; the hub owns the connection from then on. The caller has authorised owner and checked
+// each, and returns at once; the hub owns the connection from then on. The caller has authorised who and checked
 // Origin, and parsed since with ParseSince; resume is its ok, with the meaning it has for ServeOperationSSE. After the
 // terminal event the socket is closed with 1000. What the client sends is ignored, except control frames.
 //
 // When the error is not nil nothing was written: *HandshakeError, ErrStopping, ErrTooManyStreams, the error of the
 // Source (wrapped), or the request's context's.
 func (h *Hub) ServeOperationWS(
-	w http.ResponseWriter, r *http.Request, owner, operationID string, since int64, resume bool,
+	w http.ResponseWriter, r *http.Request, who Viewer, operationID string, since int64, resume bool,
 ) error {
 	if err := checkHandshake(r); err != nil {
 		return err
 	}
 	s := &stream{}
-	if _, err := h.openOperation(r, s, owner, operationID, since, resume); err != nil {
+	if _, err := h.openOperation(r, s, who, operationID, since, resume); err != nil {
 		return err
 	}
 	return h.upgrade(w, r, s)
 }
 
-// ServeAllWS is ServeOperationWS for everything of owner: a snapshot of each operation that has not ended, then all
+// ServeAllWS is ServeOperationWS for everything of who's owner: a snapshot of each operation that has not ended, then all
 // events, gap-free for each operation. It cannot be resumed; a reconnect starts anew.
-func (h *Hub) ServeAllWS(w http.ResponseWriter, r *http.Request, owner string) error {
+func (h *Hub) ServeAllWS(w http.ResponseWriter, r *http.Request, who Viewer) error {
 	if err := checkHandshake(r); err != nil {
 		return err
 	}
 	s := &stream{}
-	if err := h.openAll(r, s, owner); err != nil {
+	if err := h.openAll(r, s, who); err != nil {
 		return err
 	}
 	return h.upgrade(w, r, s)
@@ -106,12 +106,45 @@ func newUpgrader(c Config, subprotocols ...string) *gws.Upgrader {
 
 // upgrade takes the connection over. s was opened and is held; on an error it has left.
 func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, s *stream) error {
+	k, err := h.connect(w, r, s)
+	if k == nil {
+		h.leave(s)
+		return err
+	}
+	// The stream was counted when it was admitted, and is counted out when its reader has ended. The reader is a
+	// goroutine of its own so that the request and the server's buffers can go.
+	k.admitted = true // nobody else sees it yet
+	h.sockets.Add(1)
+	h.mu.Lock()
+	s.socket = k
+	h.mu.Unlock()
+	go k.read()
+	s.release()
+	return nil
+}
+
+// begin lets an opened stream run on a socket whose reader runs already.
+func (h *Hub) begin(k *socket) {
+	h.mu.Lock()
+	if k.over {
+		h.mu.Unlock()
+		h.leave(k.s)
+		return
+	}
+	k.admitted = true
+	k.s.socket = k
+	h.mu.Unlock()
+	h.sockets.Add(1)
+	k.s.release()
+}
+
+// connect shakes hands. Without an error and without a socket the client has gone.
+func (h *Hub) connect(w http.ResponseWriter, r *http.Request, s *stream) (*socket, error) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		h.leave(s)
-		return &HandshakeError{Problem: "the connection cannot be taken over: " + err.Error()}
+		return nil, &HandshakeError{Problem: "the connection cannot be taken over: " + err.Error()}
 	}
-	k := &socket{Conn: conn, s: s, timeout: h.config.WriteTimeout}
+	k := &socket{Conn: conn, h: h, s: s, timeout: h.config.WriteTimeout}
 	k.alive()
 	upgrader := h.upgrader
 	if hasToken(r.Header, "Sec-WebSocket-Protocol", Subprotocol) {
@@ -121,18 +154,9 @@ func (h *Hub) upgrade(w http.ResponseWriter, r *http.Request, s *stream) error {
 	}
 	if k.ws, err = upgrader.UpgradeFromConn(k, bufio.NewReaderSize(k, readBuffer), r); err != nil {
 		_ = conn.Close() // the client is gone: there is nobody to tell
-		h.leave(s)
-		return nil
+		return nil, nil
 	}
-	h.sockets.Add(1)
-	h.mu.Lock()
-	s.socket = k
-	h.mu.Unlock()
-	// The stream was counted when it was admitted, and is counted out when its reader has ended. The reader is a
-	// goroutine of its own so that the request and the server's buffers can go.
-	go k.read()
-	s.release()
-	return nil
+	return k, nil
 }
 
 // drain writes what there is to write to a WebSocket and ends. At most one runs per stream.
@@ -174,11 +198,15 @@ func (s *stream) drain() {
 // that each has its deadline and nothing follows a close frame.
 type socket struct {
 	net.Conn
+	h       *Hub
 	s       *stream
+	first   chan []byte // of one that says with its first message who it is; nil otherwise
 	ws      *gws.Conn
 	timeout time.Duration
 	last    atomic.Int64 // when something was heard of the client: nanoseconds since h.born
 	cut     atomic.Bool
+
+	admitted, over bool // the stream runs, the reader has ended; h.mu guards them
 
 	mu     sync.Mutex // one writer at a time
 	closed bool       // a close frame was written
@@ -240,10 +268,10 @@ func (k *socket) abort() {
 	_ = k.Conn.SetDeadline(time.Unix(1, 0))
 }
 
-func (k *socket) alive() { k.last.Store(int64(time.Since(k.s.h.born))) }
+func (k *socket) alive() { k.last.Store(int64(time.Since(k.h.born))) }
 
 func (k *socket) silence() time.Duration {
-	return time.Since(k.s.h.born) - time.Duration(k.last.Load())
+	return time.Since(k.h.born) - time.Duration(k.last.Load())
 }
 
 // send writes a batch: one frame as it is, several as one write.
@@ -265,15 +293,21 @@ func (k *socket) close(e ending) { _ = k.ws.WriteClose(uint16(e.code), []byte(e.
 
 // read reads until the connection is over and takes the stream out of the hub.
 func (k *socket) read() {
-	h := k.s.h
+	h := k.h
 	k.ws.ReadLoop()
 	h.mu.Lock()
 	k.s.gone = true
 	h.mu.Unlock()
 	_, _ = io.CopyN(io.Discard, k.Conn, 1<<20) // Close has set the deadline
 	_ = k.Conn.Close()
-	h.sockets.Add(-1)
-	h.leave(k.s)
+	h.mu.Lock()
+	k.over = true
+	admitted := k.admitted
+	h.mu.Unlock()
+	if admitted {
+		h.sockets.Add(-1)
+		h.leave(k.s)
+	}
 }
 
 // handler takes what gws reads. It answers pings through the stream's own writer, so that a reader never waits for a
@@ -283,17 +317,25 @@ type handler struct{ gws.BuiltinEventHandler }
 func (handler) OnPing(c *gws.Conn, payload []byte) {
 	k := c.NetConn().(*socket)
 	k.alive()
-	h := k.s.h
-	h.mu.Lock()
-	k.s.pong = append([]byte{}, payload...)
-	k.s.wake()
-	h.mu.Unlock()
+	k.h.mu.Lock()
+	defer k.h.mu.Unlock()
+	if k.admitted {
+		k.s.pong = append([]byte{}, payload...)
+		k.s.wake()
+	}
 }
 
 func (handler) OnPong(c *gws.Conn, _ []byte) { c.NetConn().(*socket).alive() }
 
 func (handler) OnMessage(c *gws.Conn, m *gws.Message) {
-	c.NetConn().(*socket).alive()
+	k := c.NetConn().(*socket)
+	k.alive()
+	if k.first != nil {
+		select {
+		case k.first <- append([]byte{}, m.Bytes()...):
+		default: // what follows the first is not looked at
+		}
+	}
 	_ = m.Close()
 }
 

@@ -167,7 +167,10 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 			return nil, err
 		}
 	}
-	s.hub = live.NewHub(source, live.Config{Bus: s.bus})
+	s.hub = live.NewHub(source, live.Config{
+		Bus: s.bus, Ended: func(ctx context.Context, sessions []any) ([]bool, error) { return ended(ctx, s.db, sessions) },
+		Missing: func(err error) bool { return errors.Is(err, store.ErrNotFound) },
+	})
 	s.work, err = worker.New(worker.Config{
 		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse, Split: s.cut.split,
 		Woken: func(l store.Lane) <-chan struct{} { return s.wake.Woken(string(l)) },
@@ -259,6 +262,15 @@ func workerName() string {
 		host = "localhost"
 	}
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// ended says for the hub which sessions are over.
+func ended(ctx context.Context, db *store.Store, sessions []any) ([]bool, error) {
+	all := make([]store.Standing, len(sessions))
+	for i, one := range sessions {
+		all[i] = one.(store.Standing) // as package api makes them
+	}
+	return db.Blocked(ctx, all)
 }
 
 // source lets the hub read the truth without seeing the store.
