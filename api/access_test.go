@@ -49,11 +49,14 @@ var routeBodies = map[string]string{
 	"POST /v1/operations":             `{"text":"One. Two."}`,
 	"POST /v1/operations/{id}/cancel": "", "POST /v1/operations/{id}/retry": "",
 	"POST /v1/preview": `{"text":"One. Two."}`, "POST /v1/compare": `{"text":"One. Two.","strategies":[{},{"strategy":"sentence"}]}`,
-	"POST /v1/keys": `{"owner":"somebody"}`, "POST /v1/blocks": `{"kind":"token","value":"t-1"}`, "POST /v1/tickets": `{}`,
+	"POST /v1/recommend": `{"text":"One. Two."}`,
+	"POST /v1/batches":   `{"documents":[{"text":"One."}]}`, "POST /v1/batches/{id}/cancel": "", "POST /v1/configurations": `{"name":"one"}`,
+	"PUT /v1/configurations/{id}": `{"name":"one"}`,
+	"POST /v1/keys":               `{"owner":"somebody"}`, "POST /v1/blocks": `{"kind":"token","value":"t-1"}`, "POST /v1/tickets": `{}`,
 }
 
 // objects are somebody's: what the {id} of a path is.
-type objects struct{ operation, document, key, script string }
+type objects struct{ operation, document, key, batch, configuration, script string }
 
 func (o objects) path(t *testing.T, route string) string {
 	t.Helper()
@@ -67,6 +70,10 @@ func (o objects) path(t *testing.T, route string) string {
 		id = o.document
 	case strings.HasPrefix(path, "/v1/keys/"):
 		id = o.key
+	case strings.HasPrefix(path, "/v1/batches/"):
+		id = o.batch
+	case strings.HasPrefix(path, "/v1/configurations/"):
+		id = o.configuration
 	case strings.HasPrefix(path, "/docs/"):
 		path = "/docs/elements-9.0.25.css"
 	case path == "/ui/{file}":
@@ -89,7 +96,7 @@ func (s *server) ask(route, path string, headers ...string) answer {
 	s.t.Helper()
 	method, _, _ := strings.Cut(route, " ")
 	body, needs := routeBodies[route]
-	if (method == "POST") != needs {
+	if (method == "POST" || method == "PUT") != needs {
 		s.t.Fatalf("%s: say in routeBodies what to send", route)
 	}
 	if strings.HasSuffix(path, "/ws") {
@@ -141,10 +148,12 @@ func TestMatrix(t *testing.T) {
 		op := s.post("/v1/operations", "Text of "+owner, bearer(k)).json(t)
 		o.operation, o.document = op["id"].(string), op["document_id"].(string)
 		_, o.key = s.key(owner, 0, 0)
+		o.batch = s.post("/v1/batches", `{"documents":[{"text":"`+owner+`"}]}`, asJSON, bearer(k)).str(t, "id")
+		o.configuration = s.post("/v1/configurations", `{"name":"of `+owner+`"}`, asJSON, bearer(k)).str(t, "id")
 		return o
 	}
 	alice := mine("alice")
-	missing := objects{"op_0", "doc_0", "key_0", ""}
+	missing := objects{"op_0", "doc_0", "key_0", "bat_0", "cfg_0", ""}
 	if alice.script = regexp.MustCompile(`/ui/[^"]+\.js`).FindString(string(s.get("/").body)); alice.script == "" {
 		t.Fatal("the page loads no script")
 	}

@@ -131,7 +131,8 @@ func TestOpenAPI(t *testing.T) {
 func TestExamplesWork(t *testing.T) {
 	s := idle(t)
 	doc := openAPI(t, s)
-	for path, status := range map[string]int{"/v1/operations": 202, "/v1/preview": 200, "/v1/compare": 200} {
+	for path, status := range map[string]int{"/v1/operations": 202, "/v1/preview": 200, "/v1/compare": 200, "/v1/recommend": 200,
+		"/v1/batches": 202, "/v1/configurations": 201, "/v1/blocks": 200, "/v1/keys": 201} {
 		content := dig(doc, "paths", path, "post", "requestBody", "content")
 		for kind, media := range content.(map[string]any) {
 			example := dig(media, "example")

@@ -79,6 +79,11 @@ func (a *API) register() {
 	a.plain(a.streamOperation("/v1/ws", "streamSocket", "The events of all my operations", true),
 		a.stream(true))
 
+	a.registerBatches()
+	typed(a, huma.Operation{
+		Method: "GET", Path: "/v1/documents", OperationID: "listDocuments", Tags: documentsTag, Security: needs(auth.DocumentsRead),
+		Summary: "List documents, newest first",
+	}, a.listDocuments)
 	typed(a, huma.Operation{
 		Method: "GET", Path: "/v1/documents/{id}", OperationID: "getDocument", Tags: documentsTag, Security: needs(auth.DocumentsRead),
 		Summary: "Get a document's facts",
@@ -89,19 +94,27 @@ func (a *API) register() {
 	}, a.deleteDocument)
 	a.plain(huma.Operation{
 		Method: "GET", Path: "/v1/documents/{id}/text", OperationID: "getDocumentText", Tags: documentsTag, Security: needs(auth.DocumentsRead),
-		Summary:    "Read a document's text",
-		Parameters: []*huma.Param{documentID},
+		Summary:     "Read a document's text",
+		Description: "All of it, or with Range the bytes of one range (206; 416 when it does not lie in the text).",
+		Parameters: []*huma.Param{documentID, {Name: "Range", In: "header", Schema: str(), Description: "One range, such as bytes=0-1023 or bytes=-500; several are answered with all"},
+			{Name: "If-Range", In: "header", Schema: str(), Description: "The ETag that the range is of; otherwise all comes"}},
 		Responses: a.responses(http.StatusOK, "The exact bytes that all offsets refer to",
 			map[string]*huma.Schema{"text/plain": str()}),
 	}, a.documentText)
 
 	a.plain(previewOperation(a), a.preview)
 	a.plain(compareOperation(a), a.compare)
+	a.plain(recommendOperation(a), a.recommend)
 	typed(a, huma.Operation{
 		Method: "GET", Path: "/v1/strategies", OperationID: "listStrategies", Tags: chunkingTag, Security: needs(0),
 		Summary: "List the strategies with the JSON Schema of their config",
 	}, a.strategies)
 
+	typed(a, huma.Operation{
+		Method: "GET", Path: "/v1/statistics", OperationID: "statistics", Tags: serviceTag, Security: needs(auth.OperationsRead),
+		Summary: "What my operations came to, by strategy, counted now",
+	}, a.statistics)
+	a.registerSaved()
 	a.registerAccess()
 	typed(a, huma.Operation{
 		Method: "GET", Path: "/healthz", OperationID: "health", Tags: serviceTag, Security: noKey,
@@ -430,7 +443,7 @@ func humaConfig(version string) huma.Config {
 			},
 			Security: []map[string][]string{{"key": {}}},
 			Tags: []*huma.Tag{
-				{Name: "operations"}, {Name: "events"}, {Name: "documents"}, {Name: "chunking"}, {Name: "access"}, {Name: "service"},
+				{Name: "operations"}, {Name: "events"}, {Name: "documents"}, {Name: "chunking"}, {Name: "configurations"}, {Name: "access"}, {Name: "service"},
 			},
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
