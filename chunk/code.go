@@ -29,6 +29,10 @@ import (
 //
 // With the language auto, the first 4096 bytes tell it. A pull looks 128 bytes beyond the limit, the first one 4096 with auto.
 // Overlap starts at a line start if there is one in it, and never reaches across a declaration.
+//
+// Divide leaves it as one part: what a place means depends on all quotes and brackets before it, and to read those alone
+// takes 75 % of the time in chars, so that two cores would gain 1.14 times at most (in tokens, where the time goes into
+// counting, more).
 type code struct {
 	sizing
 	Language      string `json:"language"`

@@ -39,24 +39,12 @@ func (z *documentStructure) walk() walk {
 		case formatCSV:
 			return newRowWalk(&tabular{sizing: z.sizing}, head)
 		case formatCode:
-			return &kindWalk{newCodeWalk(z.sizing, nil, false), Code}
+			return newCodeWalk(z.sizing, nil, false)
 		case formatMarkdown:
 			return newMarkdownWalk(z.sizing, false)
 		}
-		return &kindWalk{newSizedWalk(z.sizing, cutAtBest), Prose}
+		return &sizedWalk{measure: measure{sizing: z.sizing}, cut: cutAtBest, kind: Prose}
 	}}
-}
-
-// kindWalk says of all chunks of a walk that they hold kind.
-type kindWalk struct {
-	walk
-	kind Kind
-}
-
-func (w *kindWalk) next(text string, last bool) (Chunk, bool) {
-	c, ok := w.walk.next(text, last)
-	c.Kind = w.kind
-	return c, ok
 }
 
 // format is what a document is.

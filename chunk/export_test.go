@@ -80,3 +80,6 @@ func Langchain(p Plan, text string) (all, yielded []Span) {
 
 // Language is the name of the language that the strategy code takes text for.
 func Language(text string) string { return detectLanguage(text).name }
+
+// DivideAt is Divide into parts that begin at froms, of which the first is 0.
+func DivideAt(s Splitter, text string, froms []int) *Parts { return divide(s, text, froms) }

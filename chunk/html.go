@@ -30,6 +30,9 @@ import (
 // that do not match are passed over.
 //
 // It looks 16 bytes beyond the limit. Overlap starts in text, never in a tag, and never reaches across a section.
+//
+// Divide leaves it as one part: what a place means depends on all tags before it, and to read those alone takes 76 % of the
+// time in chars, so that two cores would gain 1.14 times at most (in tokens, where the time goes into counting, more).
 type html struct {
 	sizing
 	ContextInSize bool `json:"context_in_size,omitempty"`

@@ -49,7 +49,7 @@ func (z *hybrid) walk() walk {
 	w := newMarkdownWalk(z.sizing, z.ContextInSize)
 	w.regions = &regions{prose: (&sentence{sizing: z.sizing}).cut, mix: z.Mix}
 	w.ahead = sentenceAhead // which is more than code and HTML need
-	return w
+	return w.undivided()
 }
 
 // regions cut inside of the blocks of a document for a markdownWalk.
@@ -225,9 +225,7 @@ func under(c, outer *Context) *Context {
 		return outer
 	}
 	if c.Up == nil && c.Kind == Heading {
-		for outer != nil && outer.Kind == Heading && outer.Level >= c.Level {
-			outer = outer.Up
-		}
+		outer = outer.below(c.Level)
 	}
 	whole := *c
 	whole.Up = under(c.Up, outer)

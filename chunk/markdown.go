@@ -29,6 +29,9 @@ import (
 // A chunk is of the Kind of its blocks on the top level, or of the block that it lies inside of; a heading is of the kind
 // of what is with it.
 //
+// Divide cuts a document in parts, but with context_in_size, where sizes depend on all headings before. A part that begins inside
+// of a fence, a list or the like is cut once more by Join.
+//
 // A pull looks ahead by no more than chunk_size once again (at most 64 bytes for each unit of it, in tokens 16), and
 // 16 KiB. What does not show by then is read as text.
 type markdown struct {
@@ -67,6 +70,14 @@ func (z *markdown) Split(text string) iter.Seq[Chunk] { return splitWalk(z, text
 func (z *markdown) walk() walk {
 	w := newMarkdownWalk(z.sizing, z.ContextInSize)
 	w.splits = z.SplitHeadings
+	return w.undivided()
+}
+
+// undivided hides that w could begin anywhere where the context counts: it depends on all of the document before.
+func (w *markdownWalk) undivided() walk {
+	if w.context {
+		return onwardWalk{w}
+	}
 	return w
 }
 
@@ -98,6 +109,11 @@ type markdownWalk struct {
 	fitted, within *Context // a context, and what of it there is room for
 
 	now []passage // open, of a place further on
+
+	// expected is a place in the document; once start is past it, met says that a block on the top level starts there. What
+	// follows does not depend on the blocks before it then, but for the path.
+	expected int
+	met      bool
 }
 
 func newMarkdownWalk(z sizing, context bool) *markdownWalk {
@@ -105,6 +121,57 @@ func newMarkdownWalk(z sizing, context bool) *markdownWalk {
 		z.ChunkOverlap = min(z.ChunkOverlap, z.ChunkSize/4)
 	}
 	return &markdownWalk{measure: measure{sizing: z}, full: z, context: context, opener: -1}
+}
+
+// begin starts the walk where a block on the top level starts, below headings that are not known.
+func (w *markdownWalk) begin(at int) {
+	w.start, w.end, w.scan.pos, w.scan.inside = at, at, at, true
+	w.path = unknownPath(7)
+}
+
+func (w *markdownWalk) place() (Span, bool) {
+	return Span{w.base + w.start, w.base + w.end}, !w.skip && (w.regions == nil || !w.inside && len(w.regions.open) == 0)
+}
+
+// unknownPath stands for the headings of levels below level that are above a place. It is below them all.
+func unknownPath(level int) *Context { return &Context{Level: -level} }
+
+// below is the path c without what ends where a heading of that level starts.
+func (c *Context) below(level int) *Context {
+	for c != nil && c.Level >= level {
+		c = c.Up
+	}
+	if c != nil && c.Level < -level {
+		return unknownPath(level)
+	}
+	return c
+}
+
+// hang puts path in the place of an unknown one.
+func (c *Context) hang(path *Context) *Context {
+	if c != nil && c.Level < 0 {
+		return path.below(-c.Level)
+	}
+	for x := c; x != nil; x = x.Up {
+		if x.Up != nil && x.Up.Level < 0 {
+			x.Up = x.Up.hang(path)
+		}
+	}
+	return c
+}
+
+// hang puts path in the place of the unknown one that the walk began with.
+func (w *markdownWalk) hang(path *Context) {
+	w.path, w.known = w.path.hang(path), w.known.hang(path)
+}
+
+// pathBefore is what of the headings above the next chunk is before at.
+func (w *markdownWalk) pathBefore(at int) *Context {
+	c := w.path
+	for c != nil && c.Start >= at {
+		c = c.Up
+	}
+	return c
 }
 
 func (w *markdownWalk) kept() int {
@@ -264,9 +331,10 @@ func (w *markdownWalk) arrive() {
 		if b.level > 0 {
 			w.pass()
 			w.title = b
-			for w.path != nil && w.path.Level >= int(b.level) {
-				w.path = w.path.Up
-			}
+			w.path = w.path.below(int(b.level))
+		}
+		if b.depth == 0 && w.base+b.at == w.expected {
+			w.met = true
 		}
 	}
 	w.pass()

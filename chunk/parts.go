@@ -31,7 +31,8 @@ type part struct {
 	places   []Span // of the walk before each of chunks, {-1, -1} where it had none
 }
 
-// placedWalk is a walk whose every chunk depends on nothing but the text and the walk's place.
+// placedWalk is a walk whose every chunk depends on nothing but the text and the walk's place; that of a *markdownWalk also
+// depends on the blocks around and the headings above: see markdownWalk.met.
 type placedWalk interface {
 	walk
 	// begin starts the walk at a byte of the document that is all in the window.
@@ -44,35 +45,58 @@ type placedWalk interface {
 // partSearch is how far from its even place a part may begin, in bytes, so that it begins behind a blank line.
 const partSearch = 16 << 10
 
-// Divide prepares text to be cut in n parts at most. A strategy whose chunks depend on more than where the one before
-// ended is not divided, and neither is a text too short to be worth it.
+// Divide prepares text to be cut in n parts at most. A text too short to be worth it is not divided, and neither is
+// one for a strategy whose chunks depend on all that came before: see the strategies html and code.
 func Divide(s Splitter, text string, n int) *Parts {
-	p := &Parts{s: s, text: text}
-	st, ok := s.(streamer)
-	if ok {
-		_, ok = st.walk().(placedWalk)
-	}
-	if !ok || n < 1 {
-		n = 1
-	}
 	n = max(1, min(n, len(text)/(4*partSearch)))
-	for i := range n {
-		from := 0
-		if i > 0 {
-			from = len(text) / n * i
-			if at := strings.Index(text[from:from+partSearch], "\n\n"); at >= 0 {
-				from += at + 2
-			}
-			from = ceilRune(text, from)
+	froms := []int{0}
+	for i := 1; i < n; i++ {
+		even := len(text) / n * i
+		froms = append(froms, ceilRune(text, even+partStart(text[even:even+partSearch])))
+	}
+	return divide(s, text, froms)
+}
+
+// divide makes a part from each of froms on, of which the first is 0, if the strategy allows it.
+func divide(s Splitter, text string, froms []int) *Parts {
+	p := &Parts{s: s, text: text}
+	for i, from := range froms {
+		part := part{from: from, to: len(text), walk: placed(s, text)}
+		if part.walk != nil && i > 0 {
+			part.walk.begin(from)
 			p.parts[i-1].to = from
+			expect(p.parts[i-1].walk, from)
 		}
-		p.parts = append(p.parts, part{from: from, to: len(text)})
-		if ok {
-			p.parts[i].walk = st.walk().(placedWalk)
-			p.parts[i].walk.begin(from)
+		if p.parts = append(p.parts, part); part.walk == nil {
+			break
 		}
 	}
 	return p
+}
+
+// placed is the walk of s through text, or nil if it cannot begin just anywhere.
+func placed(s Splitter, text string) placedWalk {
+	st, ok := s.(streamer)
+	if !ok {
+		return nil
+	}
+	w := st.walk()
+	if c, ok := w.(*choiceWalk); ok {
+		w = c.chosen(text)
+	}
+	p, _ := w.(placedWalk)
+	return p
+}
+
+// partStart is where in s a part had best begin: at a heading of Markdown, at text behind a blank line, at a line. Where it
+// begins changes no chunk, but how soon Join comes to where the part has been.
+func partStart(s string) int {
+	for _, before := range []string{"\n\n##", "\n\n# ", "\n\n", "\n"} {
+		if i := strings.Index(s, before); i >= 0 {
+			return i + strings.LastIndexByte(before, '\n') + 1
+		}
+	}
+	return 0
 }
 
 // Len is how many parts there are, at least one.
@@ -125,11 +149,12 @@ func (p *Parts) Join() iter.Seq[Chunk] {
 			next := &p.parts[i]
 			k, met := 0, false
 			for {
-				if at, ok := walk.place(); ok {
+				if at, ok := walk.place(); ok && at.Start >= next.from {
 					for k < len(next.places) && next.places[k].Start < at.Start {
 						k++
 					}
-					if met = k < len(next.places) && next.places[k] == at; met || k == len(next.places) {
+					met = k < len(next.places) && next.places[k] == at && leads(walk, next)
+					if met || k == len(next.places) || !leads(walk, next) {
 						break
 					}
 				}
@@ -138,13 +163,24 @@ func (p *Parts) Join() iter.Seq[Chunk] {
 					return
 				}
 			}
-			if !met { // all of it was passed: the part behind it may be met
+			if !met { // the part behind it may be met
+				if i+1 < len(p.parts) {
+					expect(walk, p.parts[i+1].from)
+				}
 				continue
 			}
+			var above *Context
+			if m, ok := walk.(*markdownWalk); ok {
+				above = m.pathBefore(next.from)
+			}
 			for _, c := range next.chunks[k:] {
+				c.Context = c.Context.hang(above)
 				if !yield(c) {
 					return
 				}
+			}
+			if m, ok := next.walk.(*markdownWalk); ok {
+				m.hang(above)
 			}
 			walk = next.walk
 		}
@@ -155,4 +191,17 @@ func (p *Parts) Join() iter.Seq[Chunk] {
 			}
 		}
 	}
+}
+
+// expect tells a walk where the next part begins.
+func expect(w placedWalk, from int) {
+	if m, ok := w.(*markdownWalk); ok {
+		m.expected, m.met = from, false
+	}
+}
+
+// leads reports whether the chunks of next are those of w from an equal place on.
+func leads(w placedWalk, next *part) bool {
+	m, ok := w.(*markdownWalk)
+	return !ok || m.met
 }

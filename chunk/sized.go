@@ -21,6 +21,7 @@ type sizedWalk struct {
 	cut        cutter
 	ideal      cutter // for the search up to soft_chunk_size, if it is another; Character where there is no ideal place
 	ahead      int    // bytes beyond a limit that decide what a place there is, besides slack
+	kind       Kind   // of all chunks
 	base       int    // the window's place in the document
 	start, end int    // where the next chunk starts, and where the one before it ended
 	skip       bool   // only white space has come since end
@@ -117,7 +118,7 @@ func (w *sizedWalk) next(text string, last bool) (Chunk, bool) {
 		if at == len(text) {
 			return w.finish(text)
 		}
-		c := Chunk{Span: Span{w.base + w.start, w.base + at}, Boundary: b, Reason: AtLimit}
+		c := Chunk{Span: Span{w.base + w.start, w.base + at}, Boundary: b, Reason: AtLimit, Kind: w.kind}
 		w.start, w.end = w.measure.next(w.start, at), at
 		return c, true
 	}
@@ -126,7 +127,7 @@ func (w *sizedWalk) next(text string, last bool) (Chunk, bool) {
 
 // finish is the last chunk, which ends where the text does.
 func (w *sizedWalk) finish(text string) (Chunk, bool) {
-	c := Chunk{Span: Span{w.base + w.start, w.base + len(text)}, Boundary: End, Reason: AtEnd}
+	c := Chunk{Span: Span{w.base + w.start, w.base + len(text)}, Boundary: End, Reason: AtEnd, Kind: w.kind}
 	w.start, w.end = len(text), len(text)
 	return c, true
 }

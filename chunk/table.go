@@ -86,7 +86,7 @@ func (z *tabular) walk() walk {
 		if b := z.delimiter(); (b == 0 || b == '|') && hasPipeTable(head) {
 			w := newMarkdownWalk(z.sizing, z.ContextInSize)
 			w.headless = z.Header != nil && !*z.Header
-			return w
+			return w.undivided()
 		}
 		return newRowWalk(z, head)
 	}}
@@ -114,9 +114,14 @@ func (w *choiceWalk) next(text string, last bool) (Chunk, bool) {
 		if !last && len(text) < w.look+utf8.UTFMax {
 			return Chunk{}, false
 		}
-		w.walk = w.choose(text[:floorRune(text, min(len(text), w.look))])
+		w.walk = w.chosen(text)
 	}
 	return w.walk.next(text, last)
+}
+
+// chosen is the walk for a document that begins with text.
+func (w *choiceWalk) chosen(text string) walk {
+	return w.choose(text[:floorRune(text, min(len(text), w.look))])
 }
 
 func (w *choiceWalk) kept() int {
@@ -184,6 +189,12 @@ func newRowWalk(z *tabular, head string) *rowWalk {
 		}
 	}
 	return w
+}
+
+// place says that a quoted cell is more than a place.
+func (w *rowWalk) place() (Span, bool) {
+	at, ok := w.sizedWalk.place()
+	return at, ok && !w.quoted
 }
 
 // record returns where the record that i is in ends, at most at hi, and whether hi is inside of a quoted cell; ended says
