@@ -332,12 +332,7 @@ func BenchmarkSplit(b *testing.B) {
 				name := fmt.Sprintf("%s/%d-%d-%s/%s", strategy, limits.Size, limits.Overlap, limits.Unit, text.Name)
 				b.Run(name, func(b *testing.B) {
 					s := parse(b, strategy, limits)
-					b.SetBytes(int64(len(text.Text)))
-					b.ReportAllocs()
-					for b.Loop() {
-						for range s.Split(text.Text) {
-						}
-					}
+					benchmarkSplit(b, s, text.Text)
 				})
 			}
 		}
@@ -415,14 +410,20 @@ func BenchmarkUnits(b *testing.B) {
 				}
 				name := fmt.Sprintf("%s/%d-%d-%s/%s", strategy, limits.Size, limits.Overlap, unit, text.Name)
 				b.Run(name, func(b *testing.B) {
-					b.SetBytes(int64(len(text.Text)))
-					b.ReportAllocs()
-					for b.Loop() {
-						for range s.Split(text.Text) {
-						}
-					}
+					benchmarkSplit(b, s, text.Text)
 				})
 			}
+		}
+	}
+}
+
+// benchmarkSplit measures how fast s cuts text.
+func benchmarkSplit(b *testing.B, s chunk.Splitter, text string) {
+	b.Helper()
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for range s.Split(text) {
 		}
 	}
 }

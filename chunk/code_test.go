@@ -397,12 +397,7 @@ func BenchmarkCode(b *testing.B) {
 			}
 			b.Run(text.name+"/"+limits.Unit, func(b *testing.B) {
 				s := parseMore(b, "code", limits, fmt.Sprintf(`,"language":%q`, text.language))
-				b.SetBytes(int64(len(text.text)))
-				b.ReportAllocs()
-				for b.Loop() {
-					for range s.Split(text.text) {
-					}
-				}
+				benchmarkSplit(b, s, text.text)
 			})
 		}
 	}

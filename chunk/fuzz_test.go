@@ -34,6 +34,24 @@ func wordLimits(tb testing.TB, size, overlap uint8, which byte) chunktest.Limits
 	return limits
 }
 
+// anyLimits is one of these two, as which says.
+func anyLimits(tb testing.TB, size, overlap, which uint8) chunktest.Limits {
+	if which&2 == 0 {
+		return wordLimits(tb, size, overlap, which>>2)
+	}
+	return fuzzLimits(size, overlap, which&1 == 0)
+}
+
+// checkGuard checks that Guard has nothing to say of a strategy.
+func checkGuard(t *testing.T, strategy string, s chunk.Splitter, text string) {
+	t.Helper()
+	for _, err := range chunk.Guard(strategy, s, text) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func addTexts(f *testing.F) {
 	for i, text := range chunktest.Texts() {
 		short := text.Text[:min(len(text.Text), 300)]
@@ -48,11 +66,7 @@ func fuzzContract(f *testing.F, strategy string) {
 		limits := fuzzLimits(size, overlap, inBytes)
 		s := parse(t, strategy, limits)
 		chunktest.Check(t, s, text, limits)
-		for _, err := range chunk.Guard(strategy, s, text) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		checkGuard(t, strategy, s, text)
 	})
 }
 
@@ -71,11 +85,7 @@ func FuzzWordsAndTokens(f *testing.F) {
 		for _, strategy := range strategies {
 			s := parse(t, strategy, limits)
 			chunktest.Check(t, s, text, limits)
-			for _, err := range chunk.Guard(strategy, s, text) {
-				if err != nil {
-					t.Error(err)
-				}
-			}
+			checkGuard(t, strategy, s, text)
 			if limits.Unit == "words" && len(text) <= 1000 {
 				if got, want := chunktest.Collect(s, text), slowly(strategy, limits, text); !slices.Equal(got, want) {
 					t.Errorf("%s %+v on %q:\n got %v\nwant %v", strategy, limits, text, got, want)

@@ -112,11 +112,7 @@ func FuzzHierarchical(f *testing.F) {
 		s := hierarchy(t, limits)
 		chunktest.Check(t, s, text, limits)
 		checkWindows(t, s, text)
-		for _, err := range chunk.Guard("hierarchical", s, text) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		checkGuard(t, "hierarchical", s, text)
 	})
 }
 

@@ -206,10 +206,7 @@ func FuzzHTML(f *testing.F) {
 // fuzzStructure is a fuzz target for a strategy of structure that looks window bytes beyond the limit, with more settings.
 func fuzzStructure(strategy string, window int, settings string) func(*testing.T, string, uint8, uint8, uint8, uint8) {
 	return func(t *testing.T, text string, size, overlap, which, how uint8) {
-		limits := fuzzLimits(size, overlap, which&1 == 0)
-		if which&2 == 0 {
-			limits = wordLimits(t, size, overlap, which>>2)
-		}
+		limits := anyLimits(t, size, overlap, which)
 		limits.AtMost, limits.Window = true, window
 		more := settings
 		if limits.Context = how&8 != 0; limits.Context {
@@ -224,11 +221,7 @@ func fuzzStructure(strategy string, window int, settings string) func(*testing.T
 		}
 		chunktest.Check(t, s, text, limits)
 		checkWindows(t, s, text)
-		for _, err := range chunk.Guard(strategy, s, text) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		checkGuard(t, strategy, s, text)
 	}
 }
 
@@ -285,12 +278,7 @@ func BenchmarkHTML(b *testing.B) {
 		} {
 			b.Run(text.name+"/"+limits.Unit, func(b *testing.B) {
 				s := parse(b, "html", limits)
-				b.SetBytes(int64(len(text.text)))
-				b.ReportAllocs()
-				for b.Loop() {
-					for range s.Split(text.text) {
-					}
-				}
+				benchmarkSplit(b, s, text.text)
 			})
 		}
 	}

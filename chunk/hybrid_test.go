@@ -85,59 +85,44 @@ const mixedPage = "# Title\n\nDr. Smith wrote\nthis. It is so.\n\n- one\n- two\n
 
 func TestHybridCuts(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		name, more string
-		size       int
-		text       string
-		want       []string
-	}{
-		{"blocks that fit share chunks", ``, 100, mixedPage, []string{
+	for _, test := range []cutTest{
+		{"blocks that fit share chunks", ``, 100, 0, mixedPage, []string{
 			`mixed "# Title\n\nDr. Smith wrote\nthis. It is so.\n\n- one\n- two\n\n" section`,
 			"mixed \"## Code\\n\\n```go\\nf()\\n```\\n\\n| a | b |\\n|---|---|\\n| 1 | 2 |\\n\\n<div>\\nx <b>y</b>\\n</div>\\n\\nLast. Words.\\n\" end < heading1 \"Title\"",
 		}},
-		{"a block that is cut shares none with other kinds", ``, 30, "Go says.\n\n- x\n\n```go\nvar a = 1\nvar b = 2\n\nvar c = 3\n```\n\n- y\n", []string{
+		{"a block that is cut shares none with other kinds", ``, 30, 0, "Go says.\n\n- x\n\n```go\nvar a = 1\nvar b = 2\n\nvar c = 3\n```\n\n- y\n", []string{
 			`mixed "Go says.\n\n- x\n\n" block structure`,
 			"code \"```go\\nvar a = 1\\nvar b = 2\\n\\n\" section",
 			"code \"var c = 3\\n```\\n\\n\" block structure < fence \"```go\"",
 			`list "- y\n" end`,
 		}},
-		{"with mix it does", `,"mix":true`, 36, "Go says.\n\n- x\n\n```go\nvar a = 1\nvar b = 2\n\nvar c = 3\n```\n\n- y\n", []string{
+		{"with mix it does", `,"mix":true`, 36, 0, "Go says.\n\n- x\n\n```go\nvar a = 1\nvar b = 2\n\nvar c = 3\n```\n\n- y\n", []string{
 			"mixed \"Go says.\\n\\n- x\\n\\n```go\\nvar a = 1\\n\" section",
 			"mixed \"var b = 2\\n\\nvar c = 3\\n```\\n\\n- y\\n\" end < fence \"```go\"",
 		}},
-		{"prose is cut in sentences", ``, 30, "Dr. Smith wrote\nthis. It is\nso. And so it is.\n", []string{
+		{"prose is cut in sentences", ``, 30, 0, "Dr. Smith wrote\nthis. It is\nso. And so it is.\n", []string{
 			`prose "Dr. Smith wrote\nthis. " sentence`,
 			`prose "It is\nso. And so it is.\n" end`,
 		}},
-		{"HTML is cut between elements, with its headings", ``, 48, "# A\n\n<h2>b</h2>\n<p>one <b>two</b></p>\n<p>three</p>\n<p>four</p>\n", []string{
+		{"HTML is cut between elements, with its headings", ``, 48, 0, "# A\n\n<h2>b</h2>\n<p>one <b>two</b></p>\n<p>three</p>\n<p>four</p>\n", []string{
 			`markup "# A\n\n<h2>b</h2>\n<p>one <b>two</b></p>\n" block`,
 			`markup "<p>three</p>\n<p>four</p>\n" end < heading1 "A" < heading2 "b"`,
 		}},
-		{"code is cut between declarations, and knows those around", ``, 46, "- In a list:\n\n  ~~~ {.python}\n  class A:\n      def f(self):\n          return 1\n\n      def g(self):\n          return 2\n  ~~~\n", []string{
+		{"code is cut between declarations, and knows those around", ``, 46, 0, "- In a list:\n\n  ~~~ {.python}\n  class A:\n      def f(self):\n          return 1\n\n      def g(self):\n          return 2\n  ~~~\n", []string{
 			`list "- In a list:\n\n  ~~~ {.python}\n  class A:\n" line`,
 			`code "      def f(self):\n          return 1\n\n" block < fence "~~~ {.python}" < declaration "class A:"`,
 			`code "      def g(self):\n          return 2\n  ~~~\n" end < fence "~~~ {.python}" < declaration "class A:"`,
 		}},
-		{"code of no language that is known", ``, 30, "```\nsome words\n\nmore words\nand more\n```\n", []string{
+		{"code of no language that is known", ``, 30, 0, "```\nsome words\n\nmore words\nand more\n```\n", []string{
 			"code \"```\\nsome words\\n\\n\" paragraph",
 			"code \"more words\\nand more\\n```\\n\" end < fence \"```\"",
 		}},
-		{"indented code", ``, 34, "    func f() {\n    }\n\n    func g() {\n      x()\n    }\n", []string{
+		{"indented code", ``, 34, 0, "    func f() {\n    }\n\n    func g() {\n      x()\n    }\n", []string{
 			`code "    func f() {\n    }\n\n" section`,
 			`code "    func g() {\n      x()\n    }\n" end`,
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			s := parseMore(t, "hybrid", chunktest.Limits{Unit: "chars", Size: test.size}, test.more)
-			var got []string
-			for c := range s.Split(test.text) {
-				got = append(got, described(test.text, c))
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
-			}
-		})
+		test.check(t, "hybrid")
 	}
 }
 
@@ -256,10 +241,7 @@ func FuzzHybrid(f *testing.F) {
 		f.Add(text, uint8(30+9*i), uint8(i), uint8(i), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text string, size, overlap, which, how uint8) {
-		limits := fuzzLimits(size, overlap, which&1 == 0)
-		if which&2 == 0 {
-			limits = wordLimits(t, size, overlap, which>>2)
-		}
+		limits := anyLimits(t, size, overlap, which)
 		fuzzMarkdownLike(t, "hybrid", text, limits, how, fmt.Sprintf(`,"mix":%t`, which&4 == 0))
 		fuzzMarkdownLike(t, "document_structure", text, limits, how&^4, "")
 	})
@@ -273,12 +255,7 @@ func BenchmarkHybrid(b *testing.B) {
 		for _, strategy := range []string{"hybrid", "document_structure"} {
 			b.Run(text.Name+"/"+strategy, func(b *testing.B) {
 				s := parse(b, strategy, chunktest.Limits{Unit: "chars", Size: 1000})
-				b.SetBytes(int64(len(text.Text)))
-				b.ReportAllocs()
-				for b.Loop() {
-					for range s.Split(text.Text) {
-					}
-				}
+				benchmarkSplit(b, s, text.Text)
 			})
 		}
 	}

@@ -200,11 +200,7 @@ func FuzzLangchain(f *testing.F) {
 			separators = append(separators, "")
 		}
 		plan := langchainPlan(t, separators, limits.Size, limits.Overlap, limits.Unit)
-		for _, err := range chunk.Guard(plan.Strategy, plan.Splitter, text) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		checkGuard(t, plan.Strategy, plan.Splitter, text)
 		if !ends {
 			limits.Size = 0 // the limit is not kept
 		}
@@ -272,11 +268,7 @@ func BenchmarkLangchain(b *testing.B) {
 	for _, overlap := range []int{0, 200} {
 		plan := langchainPlan(b, []string{"\n\n", "\n", " ", ""}, 1000, overlap, "chars")
 		b.Run(fmt.Sprintf("overlap=%d", overlap), func(b *testing.B) {
-			b.SetBytes(int64(len(text)))
-			for b.Loop() {
-				for range plan.Splitter.Split(text) {
-				}
-			}
+			benchmarkSplit(b, plan.Splitter, text)
 		})
 	}
 }

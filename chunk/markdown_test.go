@@ -109,15 +109,31 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
+// cutTest is a text and the chunks that it is cut into, as described tells them; more is for parseMore, sizes are in characters.
+type cutTest struct {
+	name, more    string
+	size, overlap int
+	text          string
+	want          []string
+}
+
+func (test cutTest) check(t *testing.T, strategy string) {
+	t.Run(test.name, func(t *testing.T) {
+		t.Parallel()
+		s := parseMore(t, strategy, chunktest.Limits{Unit: "chars", Size: test.size, Overlap: test.overlap}, test.more)
+		var got []string
+		for c := range s.Split(test.text) {
+			got = append(got, described(test.text, c))
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
+		}
+	})
+}
+
 func TestMarkdownCuts(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		name, more string
-		size       int
-		overlap    int
-		text       string
-		want       []string
-	}{
+	for _, test := range []cutTest{
 		{
 			"before the highest heading of the second half", ``, 60, 0, "# A\n\nOne two three four five six.\n\n# B\n\nThree.\n\n## C\n\nFive six seven eight.\n",
 			[]string{
@@ -322,17 +338,7 @@ func TestMarkdownCuts(t *testing.T) {
 			},
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			s := parseMore(t, "markdown", chunktest.Limits{Unit: "chars", Size: test.size, Overlap: test.overlap}, test.more)
-			var got []string
-			for c := range s.Split(test.text) {
-				got = append(got, described(test.text, c))
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
-			}
-		})
+		test.check(t, "markdown")
 	}
 }
 
@@ -384,10 +390,7 @@ func FuzzMarkdown(f *testing.F) {
 		f.Add(text[:min(len(text), 400)], uint8(25+3*i), uint8(i), uint8(1), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text string, size, overlap, which, how uint8) {
-		limits := fuzzLimits(size, overlap, which&1 == 0)
-		if which&2 == 0 {
-			limits = wordLimits(t, size, overlap, which>>2)
-		}
+		limits := anyLimits(t, size, overlap, which)
 		fuzzMarkdownLike(t, "markdown", text, limits, how, fmt.Sprintf(`,"split_headings":%d`, which%7))
 	})
 }
@@ -413,11 +416,7 @@ func fuzzMarkdownLike(t *testing.T, strategy, text string, limits chunktest.Limi
 	}
 	chunktest.Check(t, s, text, limits)
 	checkWindows(t, s, text)
-	for _, err := range chunk.Guard(strategy, s, text) {
-		if err != nil {
-			t.Error(err)
-		}
-	}
+	checkGuard(t, strategy, s, text)
 }
 
 // markdownPage is made-up Markdown of n bytes, the same every time, with the mix of blocks that manuals have.

@@ -127,10 +127,7 @@ func FuzzOptimal(f *testing.F) {
 		f.Add(text.Text[:min(len(text.Text), 300)], uint8(5*i), uint8(3*i), uint8(i), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text string, size, overlap, which, how uint8) {
-		limits := fuzzLimits(size, overlap, which&1 == 0)
-		if which&2 == 0 {
-			limits = wordLimits(t, size, overlap, which>>2)
-		}
+		limits := anyLimits(t, size, overlap, which)
 		limits.Overlap = min(limits.Overlap, limits.Size/2)
 		limits.AtMost, limits.Window = how&4 != 0, optimalWindow(limits)
 		s, err := sized("optimal", limits, how)
@@ -139,11 +136,7 @@ func FuzzOptimal(f *testing.F) {
 		}
 		chunktest.Check(t, s, text, limits)
 		checkWindows(t, s, text)
-		for _, err := range chunk.Guard("optimal", s, text) {
-			if err != nil {
-				t.Error(err)
-			}
-		}
+		checkGuard(t, "optimal", s, text)
 	})
 }
 
@@ -171,12 +164,7 @@ func BenchmarkOptimal(b *testing.B) {
 		} {
 			b.Run(fmt.Sprintf("%s/%d-%d-%s", text.name, limits.Size, limits.Overlap, limits.Unit), func(b *testing.B) {
 				s := parse(b, "optimal", limits)
-				b.SetBytes(int64(len(text.text)))
-				b.ReportAllocs()
-				for b.Loop() {
-					for range s.Split(text.text) {
-					}
-				}
+				benchmarkSplit(b, s, text.text)
 			})
 		}
 	}

@@ -45,8 +45,9 @@ type placedWalk interface {
 // partSearch is how far from its even place a part may begin, in bytes, so that it begins behind a blank line.
 const partSearch = 16 << 10
 
-// Divide prepares text to be cut in n parts at most. A text too short to be worth it is not divided, and neither is
-// one for a strategy whose chunks depend on all that came before: see the strategies html and code.
+// Divide prepares text to be cut in n parts at most, one if n is less. Each part has 64 KiB at least. One part is left where
+// every cut depends on all that came before: for html, code, sliding_window, recursive with compat, and for markdown, hybrid
+// and tables of Markdown with context_in_size.
 func Divide(s Splitter, text string, n int) *Parts {
 	n = max(1, min(n, len(text)/(4*partSearch)))
 	froms := []int{0}

@@ -94,10 +94,7 @@ func FuzzDivide(f *testing.F) {
 		f.Add(text, uint8(30+9*i), uint8(i), uint8(i), uint8(i), uint16(60*i))
 	}
 	f.Fuzz(func(t *testing.T, text string, size, overlap, which, how uint8, at uint16) {
-		limits := fuzzLimits(size, overlap, which&1 == 0)
-		if which&2 == 0 {
-			limits = wordLimits(t, size, overlap, which>>2)
-		}
+		limits := anyLimits(t, size, overlap, which)
 		froms := []int{0}
 		for from := int(at) % (len(text) + 1); from < len(text) && len(froms) < 5; from += 1 + int(at)%100 {
 			if utf8.RuneStart(text[from]) && from > froms[len(froms)-1] {

@@ -184,10 +184,7 @@ func FuzzSemantic(f *testing.F) {
 		f.Add(text.Text[:min(len(text.Text), 300)], uint8(5*i), uint8(3*i), uint8(i), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text string, size, overlap, which, how uint8) {
-		limits := fuzzLimits(size, overlap, which&1 == 0)
-		if which&2 == 0 {
-			limits = wordLimits(t, size, overlap, which>>2)
-		}
+		limits := anyLimits(t, size, overlap, which)
 		limits.Overlap = min(limits.Overlap, limits.Size/2)
 		limits.AtMost, limits.Window = how&4 != 0, optimalWindow(limits)
 		s, err := sized("semantic", limits, how)
@@ -205,12 +202,7 @@ func BenchmarkSemantic(b *testing.B) {
 	} {
 		b.Run(text.name, func(b *testing.B) {
 			s := parse(b, "semantic", chunktest.Limits{Unit: "chars", Size: 1000})
-			b.SetBytes(int64(len(text.text)))
-			b.ReportAllocs()
-			for b.Loop() {
-				for range s.Split(text.text) {
-				}
-			}
+			benchmarkSplit(b, s, text.text)
 		})
 	}
 }

@@ -592,12 +592,7 @@ func BenchmarkSentence(b *testing.B) {
 		for _, more := range []string{"", `,"max_sentences":1`} {
 			b.Run(text.Name+more, func(b *testing.B) {
 				s := parseMore(b, "sentence", chunktest.Limits{Unit: "chars", Size: 1000}, more)
-				b.SetBytes(int64(len(text.Text)))
-				b.ReportAllocs()
-				for b.Loop() {
-					for range s.Split(text.Text) {
-					}
-				}
+				benchmarkSplit(b, s, text.Text)
 			})
 		}
 	}

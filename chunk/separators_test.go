@@ -195,11 +195,7 @@ func BenchmarkSeparators(b *testing.B) {
 	} {
 		b.Run(text.Name, func(b *testing.B) {
 			s := separatorSplitter(b, chunktest.Limits{Unit: "chars", Size: 1000}, []string{"\n\n", "\n", ". ", "。"}, false)
-			b.SetBytes(int64(len(text.Text)))
-			for b.Loop() {
-				for range s.Split(text.Text) {
-				}
-			}
+			benchmarkSplit(b, s, text.Text)
 		})
 	}
 }

@@ -171,12 +171,7 @@ func BenchmarkSlidingWindow(b *testing.B) {
 	} {
 		b.Run(text.Name, func(b *testing.B) {
 			s := sliding(b, chunktest.Limits{Unit: "chars", Size: 1000, Overlap: 200})
-			b.SetBytes(int64(len(text.Text)))
-			b.ReportAllocs()
-			for b.Loop() {
-				for range s.Split(text.Text) {
-				}
-			}
+			benchmarkSplit(b, s, text.Text)
 		})
 	}
 }

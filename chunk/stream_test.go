@@ -143,10 +143,7 @@ func FuzzWindows(f *testing.F) {
 		f.Add(text.Text[:min(len(text.Text), 300)], uint8(5*i), uint8(3*i), uint8(i), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text string, size, overlap, which, how uint8) {
-		limits := fuzzLimits(size, overlap, which&1 == 0)
-		if which&2 == 0 {
-			limits = wordLimits(t, size, overlap, which>>2)
-		}
+		limits := anyLimits(t, size, overlap, which)
 		names := chunk.Strategies()
 		s, err := sized(names[int(how)%len(names)].Name, limits, how)
 		if err != nil {
@@ -178,10 +175,7 @@ func FuzzSizes(f *testing.F) {
 		f.Add(text.Text[:min(len(text.Text), 300)], uint8(5*i), uint8(3*i), uint8(i), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text string, size, overlap, which, how uint8) {
-		limits := fuzzLimits(size, overlap, which&1 == 0)
-		if which&2 == 0 {
-			limits = wordLimits(t, size, overlap, which>>2)
-		}
+		limits := anyLimits(t, size, overlap, which)
 		limits.AtMost = how&4 != 0
 		for _, strategy := range strategies {
 			s, err := sized(strategy, limits, how)

@@ -2,7 +2,6 @@ package chunk_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -62,13 +61,7 @@ func TestTable(t *testing.T) {
 
 func TestTableCuts(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		name, more string
-		size       int
-		overlap    int
-		text       string
-		want       []string
-	}{
+	for _, test := range []cutTest{
 		{
 			"between records, with the header", ``, 16, 0, "id,name\n1,a\n2,b\n3,c\n4,d\n5,e\n",
 			[]string{
@@ -129,17 +122,7 @@ func TestTableCuts(t *testing.T) {
 			},
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			s := parseMore(t, "table", chunktest.Limits{Unit: "chars", Size: test.size, Overlap: test.overlap}, test.more)
-			var got []string
-			for c := range s.Split(test.text) {
-				got = append(got, described(test.text, c))
-			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(test.want, "\n"))
-			}
-		})
+		test.check(t, "table")
 	}
 }
 
@@ -164,10 +147,7 @@ func FuzzTable(f *testing.F) {
 		f.Add(strings.Repeat(text.text, 1+200/len(text.text)), uint8(10+3*i), uint8(i), uint8(i), uint8(i))
 	}
 	f.Fuzz(func(t *testing.T, text string, size, overlap, which, how uint8) {
-		limits := fuzzLimits(size, overlap, which&1 == 0)
-		if which&2 == 0 {
-			limits = wordLimits(t, size, overlap, which>>2)
-		}
+		limits := anyLimits(t, size, overlap, which)
 		more := fmt.Sprintf(`,"header":%s`, []string{"true", "false", `"auto"`}[which%3])
 		fuzzMarkdownLike(t, "table", text, limits, how, more)
 	})
@@ -183,12 +163,7 @@ func BenchmarkTable(b *testing.B) {
 	} {
 		b.Run(text.Name, func(b *testing.B) {
 			s := parse(b, "table", chunktest.Limits{Unit: "chars", Size: 1000})
-			b.SetBytes(int64(len(text.Text)))
-			b.ReportAllocs()
-			for b.Loop() {
-				for range s.Split(text.Text) {
-				}
-			}
+			benchmarkSplit(b, s, text.Text)
 		})
 	}
 }
