@@ -92,7 +92,7 @@ describe('playground', { concurrency: 2 }, () => {
   test('a dropped file is cut with its overlaps, whatever its letters', async () => {
     const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=60&chunk_overlap=15`, { viewport: { width: 1400, height: 1400 } })
     const text = 'Grüße, 世界! 😀👩‍👩‍👧 A sentence of some length. '.repeat(12) + '\n\nשלום עולם. مرحبا بالعالم.\n'
-    await page.locator('[data-chunks]').waitFor()
+    await page.locator('.mark.start').first().waitFor()
     await drop(page, 'mixed 😀.txt', text)
     await paintedAs(page, text, 'strategy=recursive&chunk_size=60&chunk_overlap=15')
     assert.equal(await page.locator('.name').textContent(), 'mixed 😀.txt')
@@ -101,6 +101,7 @@ describe('playground', { concurrency: 2 }, () => {
 
   test('what is not UTF-8 is refused in words', async () => {
     const page = await openPage(browser, server.url)
+    await page.locator('.mark.start').first().waitFor()
     await page.locator('input[type=file]').setInputFiles({ name: 'old.txt', mimeType: 'text/plain', buffer: Buffer.from([0x80, 0x81, 0xff]) })
     await page.getByText('old.txt is not text in UTF-8').waitFor()
     await finish(page)
@@ -203,7 +204,7 @@ describe('playground', { concurrency: 2 }, () => {
 
   test('a megabyte is painted where it is seen, and nothing is cut short', async (t) => {
     const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=400`)
-    await page.locator('[data-chunks]').waitFor()
+    await page.locator('.mark.start').first().waitFor()
     const line = 'The tide comes twice a day, fifty minutes later every time, and never quite as high as the day before. '
     const text = Array.from({ length: 1600 }, (_, i) => `${i}. ${line.repeat(6)}`).join('\n').slice(0, 1 << 20)
     await drop(page, 'megabyte.txt', text)
@@ -241,12 +242,12 @@ describe('playground', { concurrency: 2 }, () => {
 
   test('three strategies side by side scroll together and show where they differ', async () => {
     const page = await openPage(browser, `${server.url}/#s=markdown&chunk_size=500;sample=guide`)
-    await page.locator('.text').waitFor()
+    await page.locator('.mark.start').first().waitFor()
     await page.keyboard.press('c')
     await page.keyboard.press('c')
     await until('three columns', async () => (await page.locator('.text').count()) === 3)
     for (let i = 0; i < 3; i++) await page.locator('.column').nth(i).locator('.mark.start').first().waitFor()
-    await page.getByRole('heading', { name: 'Compared' }).waitFor()
+    await page.getByRole('row', { name: /^cut in.* ms.* ms.* ms/ }).waitFor()
     await accessible(page, 'compare')
     await page.screenshot({ path: `${screenshots}compare.png` })
     await page.locator('.text').nth(0).hover()
@@ -345,7 +346,7 @@ describe('playground', { concurrency: 2 }, () => {
 
   test('texts and names never become nodes', async () => {
     const page = await openPage(browser, `${server.url}/#s=markdown&chunk_size=100`)
-    await page.locator('[data-chunks]').waitFor()
+    await page.locator('.mark.start').first().waitFor()
     await drop(page, attack + '.md', `# ${attack}\n\n${attack}\n\n| ${attack} | b |\n|---|---|\n| c | d |\n`)
     await page.locator('.name', { hasText: 'onerror' }).waitFor()
     await page.keyboard.press('j')

@@ -66,6 +66,13 @@ export interface Preview {
   chars_total: number
 }
 
+/** What POST /v1/compare says of one of the strategies, as far as it is shown. */
+export interface Compared {
+  torn_words: number
+  only_cuts: number
+  time_ms: number
+}
+
 export type Status = 'queued' | 'processing' | 'completed' | 'failed' | 'cancelled'
 
 export interface Failure {
