@@ -122,7 +122,7 @@ export async function until(what, probe) {
 /** What the n-th text on the page shows: its length, and every painted stretch by layer, neighbours in two blocks joined. */
 export function painted(page, n = 0) {
   return page.evaluate((n) => {
-    const blocks = [...document.querySelectorAll('.text')[n].querySelectorAll('.block')]
+    const blocks = [...(document.querySelectorAll('.text')[n]?.querySelectorAll('.block') ?? [])] // none: the text is not there yet
     const starts = new Map()
     let length = 0
     for (const b of blocks) {

@@ -69,8 +69,9 @@ async function paintedAs(page, text, query, n = 0) {
       got = await painted(page, n)
       return got.length === text.length && samePaint(got.layers, want)
     })
-  } catch {
-    assert.deepEqual(got.layers, want)
+  } catch (late) {
+    assert.deepEqual(got?.layers, want) // says what is missing
+    throw late
   }
   return chunks
 }
