@@ -87,8 +87,15 @@ return n`)
 			c.violate("I12: %d keys of Redis live for ever", n)
 		}
 	}
-	if names, err := os.ReadDir(c.temp); err != nil || len(names) > 0 {
-		c.violate("I12: %d temporary files are left in %s (%v)", len(names), c.temp, err)
+	// A process that dies between making a child's folder and removing it, two system calls, leaves it, empty.
+	names, err := filepath.Glob(filepath.Join(c.temp, "*"))
+	empty := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		within, err := os.ReadDir(name)
+		return err != nil || len(within) > 0 || !strings.HasPrefix(filepath.Base(name), "chunkstream-parse-")
+	})
+	if allowed := 1 + len(c.deaths)/20; err != nil || len(names) > len(empty) || len(empty) > allowed {
+		c.violate("I12: of %d temporary files that are left in %s, %d are empty folders of children, of which %d are allowed (%v)",
+			len(names), c.temp, len(empty), allowed, err)
 	}
 }
 

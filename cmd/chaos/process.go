@@ -178,10 +178,12 @@ func (p *process) end(within time.Duration) (how syscall.WaitStatus, ok bool) {
 	defer late.Stop()
 	select {
 	case <-exited:
-		return status(cmd), true
 	case <-late.C:
+	}
+	if p.running() { // with no time at all, both may be due
 		return 0, false
 	}
+	return status(cmd), true
 }
 
 func status(cmd *exec.Cmd) syscall.WaitStatus {
