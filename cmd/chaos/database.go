@@ -104,8 +104,8 @@ func (c *chaos) lockSQLite(ctx context.Context, d time.Duration) outcome {
 	return outcome{waiting > 0, fmt.Sprintf("locked for %v while up to %d submissions waited", d.Round(time.Millisecond), waiting)}
 }
 
-// setClock lets the Postgres of this run have another time than the machine that the processes run on, by up to ten
-// minutes either way: only the database's clock counts.
+// setClock lets the Postgres of this run have another time than the machine that the processes run on, by one to
+// ten minutes: behind for an odd seed, ahead for an even one. Only the database's clock counts.
 func (c *chaos) setClock(ctx context.Context, source string) (err error) {
 	db, err := sql.Open("pgx", source)
 	if err != nil {
@@ -113,7 +113,10 @@ func (c *chaos) setClock(ctx context.Context, source string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	rng := rand.New(rand.NewPCG(c.cfg.seed, 300))
-	c.skew = time.Duration(rng.IntN(1200)-600) * time.Second
+	c.skew = time.Minute + time.Duration(rng.IntN(540))*time.Second
+	if c.cfg.seed%2 == 1 {
+		c.skew = -c.skew
+	}
 	u, err := url.Parse(source)
 	if err != nil {
 		return err

@@ -323,7 +323,14 @@ func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
 		return outcome{silent, "it did not answer while it was frozen for longer than the lease"}
 	}
 	var held map[string]int64
-	for range 60 {
+	for end := time.Now().Add(c.cfg.patience / 4); len(held) == 0 && time.Now().Before(end); {
+		if !pause(ctx, 5*time.Millisecond) {
+			return outcome{}
+		}
+		// Looking first, so that it is not stopped again and again for nothing.
+		if now, err := c.holds(ctx, p.worker()); err != nil || len(now) == 0 {
+			continue
+		}
 		if err := p.signal(syscall.SIGSTOP); err != nil {
 			return outcome{how: err.Error()}
 		}
@@ -335,9 +342,7 @@ func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
 		if err := p.signal(syscall.SIGCONT); err != nil {
 			return outcome{how: err.Error()}
 		}
-		if !pause(ctx, 8*time.Millisecond) {
-			return outcome{}
-		}
+		pause(ctx, 20*time.Millisecond)
 	}
 	if len(held) == 0 {
 		return outcome{how: "it held nothing"}

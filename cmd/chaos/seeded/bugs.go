@@ -15,6 +15,10 @@ var bugs = []bug{
 		[]edit{
 			{"store/run.go", "lease_until = `+nowMs+` + $2, started_at", "lease_until = $2, started_at"},
 			{"store/run.go", "[]any{worker, r.lease, r.num, was.Attempt", "[]any{worker, time.Now().UnixMilli() + r.lease, r.num, was.Attempt"},
+			{"store/run.go", "THEN 0 ELSE `+nowMs+` + $4 END,", "THEN 0 ELSE $4 END,"},
+			{"store/run.go", "[]any{next, b.BytesDone, b.Last, r.lease,", "[]any{next, b.BytesDone, b.Last, time.Now().UnixMilli() + r.lease,"},
+			{"store/run.go", "SET lease_until = `+nowMs+` + $1\n", "SET lease_until = $1\n"},
+			{"store/run.go", "				[]any{r.lease, r.num, r.epoch}, func(scan scan) error {", "				[]any{time.Now().UnixMilli() + r.lease, r.num, r.epoch}, func(scan scan) error {"},
 		},
 		check{chaos: "--store postgres --redis no --faults 20 --sql-faults 0 --only kill"}},
 	{4, "workers are woken before the commit",
