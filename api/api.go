@@ -55,6 +55,8 @@ type Config struct {
 	// Wake tells the workers of a lane that there is work; must not block.
 	Wake func(lane store.Lane, operationID string)
 	Gate *auth.Gate
+	// Limits is when operations are refused; the zero value never does.
+	Limits Limits
 	// Loopback is true when only this machine can reach the listener. With an open gate, requests for any other host
 	// name are then refused, as they come from a page that a browser was led to (DNS rebinding).
 	Loopback bool
@@ -80,6 +82,7 @@ type API struct {
 	previews  *semaphore.Weighted // slots
 	json      *semaphore.Weighted // bytes
 	bodyGrace time.Duration
+	admission *admission
 
 	drain     sync.Once
 	draining  chan struct{}
@@ -109,6 +112,7 @@ func New(cfg Config) (*API, error) {
 		previews:  semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
 		json:      semaphore.NewWeighted(jsonInFlight),
 		bodyGrace: bodyGrace,
+		admission: newAdmission(cfg.Limits, cfg.Store.Load),
 		draining:  make(chan struct{}),
 		rules:     map[string]rule{},
 	}

@@ -37,6 +37,8 @@ type Operation struct {
 	CancelRequested bool   `json:"cancel_requested"`
 	Worker          string `json:"worker" doc:"Who has it, while it is processing"`
 
+	DeadLetter bool `json:"dead_letter" doc:"It failed because its attempts are exhausted; nothing but POST …/retry runs it again"`
+
 	Error      *event.Failure `json:"error" doc:"Why it failed, or why it was tried again"`
 	CreatedAt  event.Time     `json:"created_at"`
 	StartedAt  *event.Time    `json:"started_at" doc:"First taken by a worker"`
@@ -72,7 +74,7 @@ func viewOf(op store.Operation) Operation {
 		ID: op.ID, DocumentID: op.DocumentID, Name: op.Name, Status: string(op.Status), Strategy: op.Strategy,
 		Config: object(op.Settings), Source: viewOfSource(op.Source, op.BytesTotal, op.DocumentSHA256), SplitterVersion: op.SplitterVersion, RetryOf: op.RetryOf, Seq: op.Seq,
 		Attempt: op.Attempt, BytesTotal: op.BytesTotal, BytesDone: op.BytesDone, Chunks: op.Chunks,
-		CancelRequested: op.CancelRequested, Worker: op.Worker, Error: op.Error,
+		CancelRequested: op.CancelRequested, Worker: op.Worker, DeadLetter: op.DeadLetter(), Error: op.Error,
 		CreatedAt: event.Time{Time: op.CreatedAt}, StartedAt: instant(op.StartedAt), FinishedAt: instant(op.FinishedAt),
 		Links: Links{
 			Self: self, Events: self + "/events", WS: self + "/ws", Chunks: self + "/chunks", Cancel: self + "/cancel",
@@ -149,6 +151,7 @@ type (
 	listInput struct {
 		Status     string `query:"status" enum:"queued,processing,completed,failed,cancelled" doc:"Only these"`
 		DocumentID string `query:"document_id" doc:"Only those of this document"`
+		DeadLetter bool   `query:"dead_letter" doc:"true: only dead letters"`
 		Limit      int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many at most"`
 		Cursor     string `query:"cursor" doc:"next_cursor of the page before"`
 	}
@@ -176,7 +179,7 @@ func (a *API) getOperation(ctx context.Context, in *getInput) (*operationOutput,
 }
 
 func (a *API) listOperations(ctx context.Context, in *listInput) (*listOutput, error) {
-	f := store.Filter{Status: store.Status(in.Status), DocumentID: in.DocumentID, Limit: in.Limit}
+	f := store.Filter{Status: store.Status(in.Status), DocumentID: in.DocumentID, DeadLetter: in.DeadLetter, Limit: in.Limit}
 	if in.DocumentID != "" && !validID("doc_", in.DocumentID) {
 		return &listOutput{OperationPage{Data: []Operation{}}}, nil
 	}
@@ -236,6 +239,11 @@ func (a *API) retryOperation(w http.ResponseWriter, r *http.Request) error {
 	if !op.Status.Final() {
 		return problem("operation_not_ended", "", "the operation is %s: cancel it or wait for its end", op.Status)
 	}
+	leave, err := a.admission.enter(ctx, op.Owner, 0)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	made, err := a.create(ctx, store.NewOperation{
 		Owner: op.Owner, Name: op.Name, DocumentID: op.DocumentID, Strategy: op.Strategy, Settings: op.Settings,
 		SplitterVersion: chunk.Version, RetryOf: op.ID,

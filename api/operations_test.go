@@ -27,7 +27,7 @@ const sample = "Grüße aus Köln. 你好, world! 😀 One sentence. Another one
 
 var (
 	operationFields = []string{
-		"attempt", "bytes_done", "bytes_total", "cancel_requested", "chunks", "config", "created_at", "document_id", "error",
+		"attempt", "bytes_done", "bytes_total", "cancel_requested", "chunks", "config", "created_at", "dead_letter", "document_id", "error",
 		"finished_at", "id", "links", "name", "retry_of", "seq", "source", "splitter_version", "started_at", "status", "strategy",
 		"worker",
 	}

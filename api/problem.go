@@ -75,17 +75,20 @@ var kinds = map[string]struct {
 	"undecodable":            {422, "The text cannot be decoded"},
 	"invalid_utf8":           {422, "The text is not valid UTF-8"},
 	"nul_byte":               {422, "The text has a NUL byte"},
+	"quarantined":            {422, "The text is quarantined"},
 	"invalid_value":          {422, "A value is not allowed"},
 	"missing_field":          {422, "A field is missing"},
 	"unknown_field":          {422, "A field is not known"},
 	"unknown_strategy":       {422, "The strategy is not known"},
 	"invalid_cursor":         {422, "The cursor is not valid"},
 	"idempotency_key_reused": {422, "The idempotency key was used with a different request"},
+	"owner_limit":            {429, "You have too much waiting"},
 	"upgrade_required":       {426, "A WebSocket handshake is needed"},
 	"rate_limited":           {429, "Too many requests"},
 	"client_closed":          {499, "The client went away"},
 	"internal":               {500, "Something went wrong here"},
 	"strategy_failed":        {500, "The strategy broke its own contract"},
+	"overloaded":             {503, "The service has too much waiting"},
 	"busy":                   {503, "The server is busy"},
 	"outcome_unknown":        {503, "The outcome is not known"},
 	"preview_timeout":        {503, "The preview took too long"},
@@ -132,7 +135,9 @@ func problemOf(err error) *Problem {
 		text     *extract.Error
 		binary   *extract.BinaryError
 		tooLarge *store.TooLargeError
-		body     *bodyError
+
+		quarantined *store.QuarantinedError
+		body        *bodyError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -168,6 +173,10 @@ func problemOf(err error) *Problem {
 	case errors.Is(err, store.ErrKeyReused):
 		return problem("idempotency_key_reused", "Idempotency-Key",
 			"this Idempotency-Key was used for a different request in the last 24 hours")
+	case errors.As(err, &quarantined):
+		return problem("quarantined", "text", "within the last %d hours the processes that cut this text with this strategy died, again and again: see operation %s",
+			int(store.QuarantinedFor.Hours()), quarantined.OperationID).
+			suggest("take another strategy, or POST /v1/operations/" + quarantined.OperationID + "/retry to try it once more")
 	case errors.Is(err, store.ErrInUse):
 		return problem("document_in_use", "",
 			"operations on this document have not ended: cancel them or wait for their end")

@@ -13,6 +13,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -37,6 +38,12 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	leave, err := a.admission.enter(ctx, who, r.ContentLength)
+	if err != nil {
+		return err
+	}
+	leave = sync.OnceFunc(leave)
+	defer leave()
 	var staged *store.Staged
 	var seen *watched
 	in, err := a.receive(w, r, query, envelope{
@@ -72,6 +79,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 		}
 		return errors.Join(err, discard(ctx, staged))
 	}
+	leave() // waiting is no work
 	return a.created(w, r, made, wait)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,6 +125,19 @@ func (r *Redis) Run(ctx context.Context, to Receiver) error {
 // Watch asks for the events of one operation, or of everything of owner when operationID is "".
 func (r *Redis) Watch(owner, operationID string) <-chan struct{} {
 	return r.listen.watch(owner, operationID)
+}
+
+// Forget lets go of the keys of operations that have been deleted. It stops at the first error: what is left goes by its
+// time to live, and so do keys that a late event brings back.
+func (r *Redis) Forget(ctx context.Context, operationIDs []string) error {
+	for _, id := range operationIDs {
+		for _, key := range []string{OperationKey(id), StreamKey(id)} {
+			if _, err := r.config.Commands.Expire(ctx, key, time.Millisecond); err != nil {
+				return fmt.Errorf("live: forget an operation: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // Unwatch undoes one Watch.

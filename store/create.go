@@ -19,7 +19,7 @@ const keptKeys = 24 * time.Hour
 
 // Create makes the operation, its document where the text is new to the owner, event 1 and the idempotency key in one
 // transaction; when it returns they are durable, and so is the claim if there was to be one. It returns ErrNotFound for
-// a document id the owner does not have and ErrKeyReused for a key that came with another request.
+// a document id the owner does not have, ErrKeyReused for a key that came with another request, and *QuarantinedError.
 func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 	if (n.Staged == nil) == (n.DocumentID == "") {
 		return Created{}, errors.New("store: create: give exactly one of Staged and DocumentID")
@@ -207,24 +207,39 @@ func (t *tx) replay(n NewOperation, requestHash string, out *Created) (bool, err
 	return true, nil
 }
 
+// selectKnown is selectDocument and the id of the operation for which the text is quarantined under strategy $3 of version
+// $4, or nothing.
+const selectKnown = `SELECT num, id, owner, name, sha256, bytes, chars, created_at, COALESCE((
+         SELECT o.id FROM operations o
+          WHERE o.document = documents.num AND o.error_code = 'poison' AND o.status = 'failed' AND o.strategy = $3
+            AND o.splitter_version = $4 AND o.finished_at > ` + nowMs + ` - $5
+          ORDER BY o.num DESC LIMIT 1), '') FROM documents`
+
 // document finds or makes the operation's document and gives it in out, complete when the transaction is.
 func (t *tx) document(n NewOperation, newID string, out *Document) error {
-	row := documentRow{}
+	row, killed := documentRow{}, ""
+	args := []any{n.Owner, n.DocumentID, n.Strategy, n.SplitterVersion, QuarantinedFor.Milliseconds()}
+	dest := append(row.dest(), &killed)
+	quarantined := func() error {
+		if killed != "" && n.RetryOf == "" {
+			return &QuarantinedError{killed}
+		}
+		return nil
+	}
 	if n.Staged == nil {
-		err := t.one(selectDocument+` WHERE owner = $1 AND id = $2 AND state = 'ready'`+shareRow,
-			[]any{n.Owner, n.DocumentID}, row.dest()...)
+		err := t.one(selectKnown+` WHERE owner = $1 AND id = $2 AND state = 'ready'`+shareRow, args, dest...)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("document: %w", ErrNotFound)
 		}
 		*out = row.document()
-		return err
+		return errors.Join(err, quarantined())
 	}
 	st := n.Staged
-	err := t.one(selectDocument+` WHERE owner = $1 AND sha256 = $2 AND state = 'ready'`+shareRow,
-		[]any{n.Owner, st.SHA256}, row.dest()...)
+	args[1] = st.SHA256
+	err := t.one(selectKnown+` WHERE owner = $1 AND sha256 = $2 AND state = 'ready'`+shareRow, args, dest...)
 	if err == nil {
 		*out = row.document()
-		return nil
+		return quarantined()
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("look up document: %w", err)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"testing"
+	"time"
 )
 
 // What tests need to bring about: lapsed leases, passed backoffs, a held writer.
@@ -20,6 +21,16 @@ func (s *Store) write(t testing.TB, text string, args ...any) {
 
 // Spoil writes what no method of the package writes.
 func (s *Store) Spoil(t testing.TB, text string) { s.write(t, text) }
+
+// Copy makes n queued operations like one, all a little older.
+func (s *Store) Copy(t testing.TB, id string, n int) {
+	s.write(t, `
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of, bytes_total, seq,
+                        run_after, created_at)
+SELECT id || '-' || i, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of, bytes_total, seq,
+       run_after - 1000, created_at - 1000 FROM operations, n WHERE id = $2`, n, id)
+}
 
 // LapseLeases lets every lease run out now.
 func (s *Store) LapseLeases(t testing.TB) {
@@ -121,6 +132,10 @@ func (s *Store) Plans(t testing.TB) map[string]string {
 	plans := map[string]string{}
 	for name, q := range map[string]query{
 		"claim":        s.read(t.Context(), `EXPLAIN `+selectDue, string(Small), "v1", 10),
+		"turns":        s.read(t.Context(), `EXPLAIN `+selectTurns, string(Small), "v1", 10, ""),
+		"load":         s.read(t.Context(), `EXPLAIN `+selectLoad),
+		"over":         s.read(t.Context(), `EXPLAIN `+Keep{time.Hour, time.Hour, time.Hour, false}.over()+` LIMIT 1`),
+		"dead letters": s.read(t.Context(), `EXPLAIN `+selectOperation+` WHERE o.owner = $1`+visible+dead+` ORDER BY o.num DESC LIMIT 50`, "alice"),
 		"sweep":        s.read(t.Context(), `EXPLAIN `+selectLapsed, sweepRuns),
 		"look, sweep":  s.read(t.Context(), `EXPLAIN `+countLapsed),
 		"owner's live": s.read(t.Context(), `EXPLAIN `+selectLive, "alice"),

@@ -5,6 +5,7 @@ SELECT 'I1 not ended', id, status || ' since ' || created_at FROM operations WHE
 SELECT 'I2 chunk indexes are not dense from 0', o.id,
        'next_index ' || o.next_index || ', rows ' || count(c.idx) || ', highest ' || COALESCE(max(c.idx), -1)
   FROM operations o LEFT JOIN chunks c ON c.operation = o.num
+ WHERE o.removed = 0 -- the rows of one that is being removed go piece by piece
  GROUP BY o.num, o.id, o.next_index
 HAVING count(c.idx) <> o.next_index OR COALESCE(max(c.idx), -1) <> o.next_index - 1;
 
@@ -24,7 +25,7 @@ SELECT 'I2 chunks do not advance', o.id, 'index ' || c.idx
 SELECT 'I2 chunk is not inside its parent', o.id, 'index ' || c.idx
   FROM chunks c JOIN operations o ON o.num = c.operation
   LEFT JOIN chunks p ON p.operation = c.operation AND p.idx = c.idx - (c.facts >> 32)
- WHERE (c.facts >> 32) > 0 AND (p.idx IS NULL OR c.start_byte < p.start_byte OR c.end_byte > p.end_byte);
+ WHERE o.removed = 0 AND (c.facts >> 32) > 0 AND (p.idx IS NULL OR c.start_byte < p.start_byte OR c.end_byte > p.end_byte);
 
 SELECT 'I2 completed before the end of the text', id, bytes_done || ' of ' || bytes_total
   FROM operations WHERE status = 'completed' AND bytes_done <> bytes_total;
@@ -32,6 +33,7 @@ SELECT 'I2 completed before the end of the text', id, bytes_done || ' of ' || by
 SELECT 'I3 not exactly one terminal event', o.id, count(e.seq) || ' terminal events, status ' || o.status
   FROM operations o
   LEFT JOIN operation_events e ON e.operation = o.num AND e.type IN ('completed', 'failed', 'cancelled')
+ WHERE o.removed = 0
  GROUP BY o.num, o.id, o.status, o.finished_at
 HAVING count(e.seq) <> CASE WHEN o.finished_at > 0 THEN 1 ELSE 0 END;
 
@@ -55,6 +57,7 @@ SELECT 'I6 chunk of an older epoch after a newer one', o.id, 'index ' || c.idx
 
 SELECT 'I7 seq is not dense from 1', o.id, 'seq ' || o.seq || ', events ' || count(e.seq) || ', lowest ' || COALESCE(min(e.seq), 0)
   FROM operations o LEFT JOIN operation_events e ON e.operation = o.num
+ WHERE o.removed = 0
  GROUP BY o.num, o.id, o.seq
 HAVING count(e.seq) <> o.seq OR COALESCE(min(e.seq), 0) <> 1 OR COALESCE(max(e.seq), 0) <> o.seq;
 

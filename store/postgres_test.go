@@ -227,10 +227,19 @@ INSERT INTO operations (id, owner, document, name, status, lane, strategy, setti
 SELECT 'op_' || i, 'alice', (SELECT num FROM documents), '', 'completed', 'small', 'r', '{}', 'v1', '', 0, 1, 1, 1, 1
   FROM generate_series(1, 10000) AS i`, `ANALYZE`)
 	want := map[string]string{"claim": "operations_due", "sweep": "operations_leased", "look, sweep": "operations_leased",
-		"owner's live": "operations_live"}
+		"owner's live": "operations_live", "turns": "operations_turns", "load": "operations_", "over": "operations_kept",
+		"dead letters": "operations_dead"}
 	for name, plan := range s.Plans(t) {
 		if !strings.Contains(plan, want[name]) || strings.Contains(plan, "Seq Scan on operations") {
 			t.Errorf("%s does not use %s:\n%s", name, want[name], plan)
+		}
+	}
+	// With ten thousand queued by one owner, the next owner's turn is found without looking at them.
+	s.Copy(t, submit(t, s, "many", "text").ID, 10_000)
+	direct(t, at, `ANALYZE`)
+	for name, plan := range s.Plans(t) {
+		if (name == "turns" || name == "claim") && (!strings.Contains(plan, want[name]) || strings.Contains(plan, "Seq Scan on operations") || strings.Contains(plan, "Sort Key: q.")) {
+			t.Errorf("with many queued, %s does not use %s alone:\n%s", name, want[name], plan)
 		}
 	}
 }

@@ -58,8 +58,8 @@ SELECT o.num, o.id, o.owner, o.document, d.id, d.sha256, o.name, o.status, o.str
        COALESCE(o.source, d.source, '')
   FROM operations o JOIN documents d ON d.num = o.document`
 
-// visible leaves out what belongs to a document that is being deleted.
-const visible = ` AND d.state = 'ready'`
+// visible leaves out what is being removed, alone or with its document.
+const visible = ` AND d.state = 'ready' AND o.removed = 0`
 
 type operationRow struct {
 	op                                           Operation
@@ -109,6 +109,9 @@ func (s *Store) Operation(ctx context.Context, owner, id string) (Operation, err
 	return row.operation(), nil
 }
 
+// dead is the predicate of the index of dead letters.
+const dead = ` AND o.status = 'failed' AND o.error_code IN ('` + PoisonCode + `', '` + ExhaustedCode + `')`
+
 // Operations lists the owner's operations, newest first, and says whether there are more. A cursor (Filter.Before) that
 // names no operation of the owner's gives ErrNotFound.
 func (s *Store) Operations(ctx context.Context, owner string, f Filter) ([]Operation, bool, error) {
@@ -125,6 +128,9 @@ func (s *Store) Operations(ctx context.Context, owner string, f Filter) ([]Opera
 	}
 	if f.Status != "" {
 		where(` AND o.status = $%d`, string(f.Status))
+	}
+	if f.DeadLetter {
+		text += dead
 	}
 	if f.DocumentID != "" {
 		where(` AND d.id = $%d`, f.DocumentID)

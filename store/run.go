@@ -22,6 +22,10 @@ type Claim struct {
 	Alone           bool          // nothing is in flight: the oldest one is taken even if it is larger than Bytes
 	SplitterVersion string        // only operations that no other version has stored a chunk of; from now on of this one
 	Lease           time.Duration // how long the lease holds without a renewal
+	// Turn, if not nil, lets owners take turns: the oldest due operation of each owner comes first, at most one of each,
+	// beginning behind the owner it holds; what room is left is for the oldest, whosesoever they are. It then holds where
+	// the next claim is to begin. For a queue that has more than the worker has room for.
+	Turn *string
 }
 
 // Run is one operation under lease. Its methods' writes are fenced by the epoch. A Run is used by one worker; Renew
@@ -45,6 +49,24 @@ const selectDue = selectOperation + `
    AND (o.splitter_version = $2 OR o.next_index = 0)
  ORDER BY o.run_after, o.num LIMIT $3` + skipLocked
 
+// selectTurns names the oldest due operation of each of at most $3 owners behind $4, in the order of the owners, and holds
+// those that nobody else holds. The index of turns gives each with one look.
+const selectTurns = `
+WITH RECURSIVE turns(num, n) AS (
+  SELECT (SELECT q.num FROM operations q
+           WHERE q.status = 'queued' AND q.lane = $1 AND q.owner > $4 AND q.run_after <= ` + nowMs + `
+             AND (q.splitter_version = $2 OR q.next_index = 0)
+           ORDER BY q.owner, q.run_after, q.num LIMIT 1), 1
+  UNION ALL
+  SELECT (SELECT q.num FROM operations q
+           WHERE q.status = 'queued' AND q.lane = $1 AND q.run_after <= ` + nowMs + `
+             AND q.owner > (SELECT p.owner FROM operations p WHERE p.num = turns.num)
+             AND (q.splitter_version = $2 OR q.next_index = 0)
+           ORDER BY q.owner, q.run_after, q.num LIMIT 1), n + 1
+    FROM turns WHERE num IS NOT NULL AND n < $3)` + selectOperation + `
+ WHERE o.num IN (SELECT num FROM turns) AND o.status = 'queued'
+ ORDER BY o.owner` + skipLocked
+
 // Claim takes the oldest due operations of a lane: epoch and attempt go up by one, the lease begins. Nothing due gives
 // none. more says that there may be others which the bounds kept out. Two claims never get the same operation.
 func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
@@ -53,14 +75,19 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 	}
 	var runs []*Run
 	var more bool
+	var turn string
 	err := s.db.doLease(ctx, func(t *tx) error {
-		runs, more = nil, false
+		runs, more, turn = nil, false, ""
 		budget := c.Bytes
-		err := t.each(selectDue, []any{string(c.Lane), c.SplitterVersion, c.Slots},
-			func(scan scan) error {
+		var inTurn []int64
+		due := func(text string, args ...any) error {
+			return t.each(text, args, func(scan scan) error {
 				row := operationRow{}
 				if err := scan(row.dest()...); err != nil {
 					return err
+				}
+				if len(runs) == c.Slots || slices.Contains(inTurn, row.num) {
+					return nil
 				}
 				budget -= row.op.BytesTotal
 				if more = more || budget < 0 && !(c.Alone && len(runs) == 0); more {
@@ -70,8 +97,23 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 					lease: c.Lease.Milliseconds(), crashes: row.crashCount + 1})
 				return nil
 			})
-		if err != nil {
-			return err
+		}
+		if c.Turn != nil {
+			if err := due(selectTurns, string(c.Lane), c.SplitterVersion, c.Slots, *c.Turn); err != nil {
+				return err
+			}
+			for _, r := range runs {
+				inTurn, turn = append(inTurn, r.num), r.Operation.Owner
+			}
+			if len(runs) < c.Slots {
+				turn = "" // that was the last owner
+			}
+		}
+		if len(runs) < c.Slots && !more {
+			// Those that have had their turn come up again.
+			if err := due(selectDue, string(c.Lane), c.SplitterVersion, c.Slots+len(inTurn)); err != nil {
+				return err
+			}
 		}
 		more = more || len(runs) == c.Slots
 		for _, r := range runs {
@@ -83,6 +125,9 @@ func (s *Store) Claim(ctx context.Context, c Claim) ([]*Run, bool, error) {
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("store: claim: %w", err)
+	}
+	if c.Turn != nil {
+		*c.Turn = turn
 	}
 	return slices.DeleteFunc(runs, func(r *Run) bool { return r.epoch == 0 }), more, nil
 }

@@ -34,6 +34,15 @@ type Config struct {
 	PoisonAfter int
 	// MaxFailures is how many transient errors without progress end an operation with its last error. 0 means 8.
 	MaxFailures int
+	// Keep says how long operations stay after their end.
+	Keep Keep
+}
+
+// Keep is how long operations stay after their end, by how they ended. 0 means for ever.
+type Keep struct {
+	Completed, Failed, Cancelled time.Duration
+	// Documents keeps a document of which the last operation has gone that way. Otherwise it goes too.
+	Documents bool
 }
 
 // Store is an open database. Close it when nothing uses it any more.
@@ -53,9 +62,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.MaxFailures == 0 {
 		cfg.MaxFailures = 8
 	}
-	if cfg.PoisonAfter < 1 || cfg.MaxFailures < 1 || cfg.Connections < 0 {
-		return nil, fmt.Errorf("store: PoisonAfter %d and MaxFailures %d must be positive, Connections %d not negative",
-			cfg.PoisonAfter, cfg.MaxFailures, cfg.Connections)
+	if cfg.PoisonAfter < 1 || cfg.MaxFailures < 1 || cfg.Connections < 0 ||
+		cfg.Keep.Completed < 0 || cfg.Keep.Failed < 0 || cfg.Keep.Cancelled < 0 {
+		return nil, fmt.Errorf("store: PoisonAfter %d and MaxFailures %d must be positive, Connections %d and Keep %+v not negative",
+			cfg.PoisonAfter, cfg.MaxFailures, cfg.Connections, cfg.Keep)
 	}
 	if cfg.Path != "" {
 		db, err := openSQLite(ctx, cfg.Path)
@@ -104,9 +114,10 @@ func (s *Store) Info(ctx context.Context) (Info, error) {
 
 // Stats is the queue in numbers.
 type Stats struct {
-	Queued, Processing int64
-	OldestQueued       time.Duration // how long the oldest due operation has been waiting; 0 if none
-	CheckpointErrors   int64         // SQLite's failed checkpoints since Open; each is tried again
+	Queued, Processing  int64
+	OldestQueued        time.Duration // how long the oldest due operation has been waiting; 0 if none
+	Poisoned, Exhausted int64         // dead letters, by their code
+	CheckpointErrors    int64         // SQLite's failed checkpoints since Open; each is tried again
 }
 
 // Stats counts what has not ended.
@@ -116,8 +127,10 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 	err := s.read(ctx, `
 SELECT (SELECT count(*) FROM operations WHERE status = 'queued'),
        (SELECT count(*) FROM operations WHERE status = 'processing'),
-       COALESCE((SELECT `+nowMs+` - min(run_after) FROM operations WHERE status = 'queued'), 0)`).
-		one(&st.Queued, &st.Processing, &oldest)
+       COALESCE((SELECT `+nowMs+` - min(run_after) FROM operations WHERE status = 'queued'), 0),
+       (SELECT count(*) FROM operations o WHERE o.error_code = 'poison' AND o.removed = 0`+dead+`),
+       (SELECT count(*) FROM operations o WHERE o.error_code = 'attempts_exhausted' AND o.removed = 0`+dead+`)`).
+		one(&st.Queued, &st.Processing, &oldest, &st.Poisoned, &st.Exhausted)
 	if err != nil {
 		return Stats{}, fmt.Errorf("store: stats: %w", err)
 	}
@@ -125,6 +138,44 @@ SELECT (SELECT count(*) FROM operations WHERE status = 'queued'),
 	st.OldestQueued = time.Duration(max(oldest, 0)) * time.Millisecond
 	return st, nil
 }
+
+// Load is what waits in the queue, of everybody and of each owner who has something in it.
+type Load struct {
+	Queue
+	Owners map[string]Queue
+}
+
+// Queue is how much is queued and how long the oldest of it that is due has waited.
+type Queue struct {
+	Operations, Bytes int64
+	Oldest            time.Duration
+}
+
+// Load counts what is queued, in one pass over an index of it.
+func (s *Store) Load(ctx context.Context) (Load, error) {
+	l := Load{Owners: map[string]Queue{}}
+	err := s.read(ctx, selectLoad).each(func(scan scan) error {
+		var owner string
+		var q Queue
+		var oldest int64
+		if err := scan(&owner, &q.Operations, &q.Bytes, &oldest); err != nil {
+			return err
+		}
+		q.Oldest = time.Duration(max(oldest, 0)) * time.Millisecond
+		l.Owners[owner] = q
+		l.Operations += q.Operations
+		l.Bytes += q.Bytes
+		l.Oldest = max(l.Oldest, q.Oldest)
+		return nil
+	})
+	if err != nil {
+		return Load{}, fmt.Errorf("store: load: %w", err)
+	}
+	return l, nil
+}
+
+const selectLoad = `SELECT owner, count(*), CAST(sum(bytes_total) AS BIGINT), ` + nowMs + ` - min(run_after)
+  FROM operations WHERE status = 'queued' GROUP BY owner`
 
 // query is one read outside any transaction.
 type query struct {

@@ -510,11 +510,11 @@ func (f *failing) Read(p []byte) (int, error) {
 func reap(t testing.TB, s *store.Store) {
 	t.Helper()
 	for {
-		more, err := s.Reap(t.Context())
+		gone, err := s.Reap(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !more {
+		if !gone.More {
 			return
 		}
 	}

@@ -3,8 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"chunkstream/event"
@@ -107,74 +110,208 @@ func (s *Store) DeleteDocument(ctx context.Context, owner, id string) error {
 	return nil
 }
 
-// Reap removes rows nobody can see any more: deleted documents with everything that hangs on them, staged texts that
-// were never claimed, idempotency keys past their day. Each call does one bounded piece and says whether there is
-// more.
-func (s *Store) Reap(ctx context.Context) (bool, error) {
-	var num, keys int64
+// Reaped is what a call of Reap did.
+type Reaped struct {
+	More bool // there is more to remove: call again
+	// Operations are the ids of the operations that are gone. What is kept elsewhere under their ids may go too.
+	Operations []string
+}
+
+// Reap removes rows nobody can see any more, and those whose time is over: deleted documents with everything that hangs
+// on them, operations that ended longer ago than Config.Keep allows, staged texts that were never claimed, idempotency
+// keys past their day. An operation that has not ended is never touched. Each call does one bounded piece. Any number of
+// processes may reap.
+func (s *Store) Reap(ctx context.Context) (Reaped, error) {
+	var document, keys, over int64
+	// Reading first keeps the sweep of a store with nothing to remove out of the writer.
 	err := s.read(ctx, `SELECT COALESCE((SELECT num FROM documents WHERE state <> 'ready'
     AND (state = 'deleting' OR created_at < `+nowMs+` - $1) ORDER BY created_at LIMIT 1), 0),
-  (SELECT count(*) FROM (SELECT 1 FROM idempotency_keys WHERE created_at < `+nowMs+` - $2 LIMIT 1) AS old)`,
-		stagedFor.Milliseconds(), keptKeys.Milliseconds()).one(&num, &keys)
-	if err != nil || num == 0 && keys == 0 {
-		return false, found("reap", err)
+  (SELECT count(*) FROM (SELECT 1 FROM idempotency_keys WHERE created_at < `+nowMs+` - $2 LIMIT 1) AS old),
+  (SELECT count(*) FROM (`+s.cfg.Keep.over()+` LIMIT 1) AS due)`,
+		stagedFor.Milliseconds(), keptKeys.Milliseconds()).one(&document, &keys, &over)
+	if err != nil || document == 0 && keys == 0 && over == 0 {
+		return Reaped{}, found("reap", err)
 	}
-	var more bool
+	var out Reaped
 	err = s.db.do(ctx, func(t *tx) error {
-		more = false
+		out = Reaped{}
 		if keys > 0 {
 			n, err := t.exec(`DELETE FROM idempotency_keys WHERE (owner, key) IN
  (SELECT owner, key FROM idempotency_keys WHERE created_at < `+nowMs+` - $1 LIMIT $2)`, keptKeys.Milliseconds(), sweptKeys)
 			if err != nil {
 				return err
 			}
-			more = n == sweptKeys
+			out.More = n == sweptKeys
 		}
-		if num == 0 {
-			return nil
+		var err error
+		switch {
+		case document > 0:
+			out.More = true // the rest of this document, or another one
+			out.Operations, err = t.reapDocument(document)
+		case over > 0:
+			out.More = true
+			out.Operations, err = t.reapOver(s.cfg.Keep)
 		}
-		more = true // the rest of this document, or another one
-		return t.reapDocument(num)
+		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("store: reap: %w", err)
+		return Reaped{}, fmt.Errorf("store: reap: %w", err)
 	}
-	return more, nil
+	return out, nil
+}
+
+// over selects the operations that are being removed or whose time is over, with an index for each kind.
+func (k Keep) over() string {
+	const columns = `SELECT o.num, o.id, o.document, o.next_index + o.seq AS weight FROM operations o WHERE `
+	text := columns + `o.removed = 1`
+	for _, kind := range []struct {
+		status Status
+		kept   time.Duration
+		ended  string
+	}{
+		{Completed, k.Completed, `o.finished_at > 0`}, {Failed, k.Failed, `o.status IN ('failed', 'cancelled')`},
+		{Cancelled, k.Cancelled, `o.status IN ('failed', 'cancelled')`},
+	} {
+		if kind.kept > 0 {
+			text += ` UNION ALL ` + columns + fmt.Sprintf(`o.status = '%s' AND %s AND o.finished_at < `+nowMs+` - %d AND o.removed = 0`,
+				kind.status, kind.ended, kind.kept.Milliseconds())
+		}
+	}
+	return text
+}
+
+// ended is an operation that is to go, with the number of its chunks and events.
+type ended struct {
+	num, document, weight int64
+	id                    string
+}
+
+func (t *tx) ended(text string, args ...any) (all []ended, err error) {
+	err = t.each(text, args, func(scan scan) error {
+		var e ended
+		err := scan(&e.num, &e.id, &e.document, &e.weight)
+		all = append(all, e)
+		return err
+	})
+	return all, err
+}
+
+// reapOver removes one piece of what Keep does not keep, and marks documents of which nothing is left.
+func (t *tx) reapOver(k Keep) ([]string, error) {
+	all, err := t.ended(`SELECT num, id, document, weight FROM (`+k.over()+`) AS due LIMIT $1`, sweepRuns)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := t.reapOperations(all)
+	if err != nil || k.Documents {
+		return ids(gone), err
+	}
+	documents := map[int64]bool{}
+	for _, e := range gone {
+		documents[e.document] = true
+	}
+	for _, num := range slices.Sorted(maps.Keys(documents)) {
+		// The lock comes first, as in DeleteDocument.
+		var left int64
+		err := t.one(`SELECT num FROM documents WHERE num = $1 AND state = 'ready'`+lockRow, []any{num}, &left)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err == nil {
+			err = t.one(`SELECT count(*) FROM (SELECT 1 FROM operations WHERE document = $1 LIMIT 1) AS l`, []any{num}, &left)
+		}
+		if err == nil && left == 0 {
+			_, err = t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1`, num)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return ids(gone), nil
+}
+
+func ids(all []ended) []string {
+	var ids []string
+	for _, e := range all {
+		ids = append(ids, e.id)
+	}
+	return ids
+}
+
+// reapOperations removes as many operations as have sweepRows chunks and events together, or a piece of the first when it
+// has more alone. It gives those that are gone.
+func (t *tx) reapOperations(all []ended) ([]ended, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	n, rows := 1, all[0].weight
+	for n < len(all) && rows+all[n].weight <= sweepRows {
+		rows += all[n].weight
+		n++
+	}
+	all = all[:n]
+	nums := make([]int64, n)
+	for i, e := range all {
+		nums[i] = e.num
+	}
+	list, err := json.Marshal(nums)
+	if err != nil {
+		return nil, err
+	}
+	const these = `(SELECT CAST(value AS BIGINT) FROM ` + jsonEach + `($1))`
+	// From here on nobody sees them: neither half an operation, nor a key that leads nowhere.
+	marked, err := t.exec(`UPDATE operations SET removed = 1 WHERE num IN `+these+` AND finished_at > 0`, string(list))
+	if err == nil && marked != int64(n) {
+		return nil, nil // another reaper was faster
+	}
+	if err == nil {
+		_, err = t.exec(`DELETE FROM idempotency_keys WHERE operation IN `+these, string(list))
+	}
+	for _, text := range []string{
+		`DELETE FROM chunks WHERE operation = $1 AND idx IN (SELECT idx FROM chunks WHERE operation = $1 LIMIT $2)`,
+		`DELETE FROM operation_events WHERE operation = $1 AND seq IN
+ (SELECT seq FROM operation_events WHERE operation = $1 LIMIT $2)`,
+	} {
+		if err != nil || rows <= sweepRows {
+			break
+		}
+		var gone int64
+		if gone, err = t.exec(text, nums[0], sweepRows); err == nil && gone == sweepRows {
+			return nil, nil // the rest with the next call
+		}
+	}
+	for _, table := range []string{"chunks WHERE operation", "operation_events WHERE operation", "operations WHERE num"} {
+		if err == nil {
+			_, err = t.exec(`DELETE FROM `+table+` IN `+these, string(list))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
 }
 
 // reapDocument removes one piece of a document that is deleting or forgotten, children first, down to
-// the document itself.
-func (t *tx) reapDocument(num int64) error {
+// the document itself, and gives the operations that are gone.
+func (t *tx) reapDocument(num int64) ([]string, error) {
 	// This also keeps a second reaper out, and finds that a staged text was claimed in the last moment.
 	if n, err := t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1 AND state <> 'ready'`, num); err != nil || n == 0 {
-		return err
+		return nil, err
 	}
-	var op int64
-	err := t.one(`SELECT num FROM operations WHERE document = $1 ORDER BY num LIMIT 1`, []any{num}, &op)
-	if err == nil {
-		for _, text := range []string{
-			`DELETE FROM chunks WHERE operation = $1 AND idx IN (SELECT idx FROM chunks WHERE operation = $1 LIMIT $2)`,
-			`DELETE FROM operation_events WHERE operation = $1 AND seq IN
- (SELECT seq FROM operation_events WHERE operation = $1 LIMIT $2)`,
-		} {
-			if n, err := t.exec(text, op, sweepRows); err != nil || n == sweepRows {
-				return err
-			}
-		}
-		if _, err := t.exec(`DELETE FROM idempotency_keys WHERE operation = $1`, op); err != nil {
-			return err
-		}
-		_, err = t.exec(`DELETE FROM operations WHERE num = $1`, op)
-		return err
+	all, err := t.ended(`SELECT num, id, document, next_index + seq FROM operations WHERE document = $1 ORDER BY num LIMIT $2`,
+		num, sweepRuns)
+	if err != nil {
+		return nil, err
 	}
-	if !errors.Is(err, sql.ErrNoRows) {
-		return err
+	if len(all) > 0 {
+		gone, err := t.reapOperations(all)
+		return ids(gone), err
 	}
 	n, err := t.exec(`DELETE FROM document_parts WHERE key IN (SELECT key FROM document_parts
  WHERE key BETWEEN $1 AND $2 LIMIT $3)`, num*partsPerDocument, (num+1)*partsPerDocument-1, sweepParts)
 	if err != nil || n == sweepParts {
-		return err
+		return nil, err
 	}
 	_, err = t.exec(`DELETE FROM documents WHERE num = $1 AND state = 'deleting'`, num)
-	return err
+	return nil, err
 }

@@ -68,6 +68,17 @@ var (
 	ErrClosed = errors.New("store is closed")
 )
 
+// QuarantinedError is what Create returns for a text that ended as poison under the same strategy within the last
+// QuarantinedFor; a repetition by hand (NewOperation.RetryOf) is not refused.
+type QuarantinedError struct{ OperationID string } // the operation that it killed
+
+func (e *QuarantinedError) Error() string {
+	return "the text is quarantined: operation " + e.OperationID + " ended as poison"
+}
+
+// QuarantinedFor is how long a text that ended as poison is not taken again.
+const QuarantinedFor = 24 * time.Hour
+
 // TooLargeError is what Stage returns for a text longer than its limit.
 type TooLargeError struct{ Limit int64 }
 
@@ -124,6 +135,11 @@ type Operation struct {
 	StartedAt       time.Time // of the first claim; zero if never claimed
 	FinishedAt      time.Time // zero until it ends
 	ExpiresLease    time.Time // when the lease lapses, while processing
+}
+
+// DeadLetter reports whether the operation failed because its attempts are exhausted: nothing tries it again by itself.
+func (o Operation) DeadLetter() bool {
+	return o.Status == Failed && o.Error != nil && (o.Error.Code == PoisonCode || o.Error.Code == ExhaustedCode)
 }
 
 // Snapshot gives the operation's whole state as an ephemeral event of the given type (snapshot, resync or stalled),
@@ -199,6 +215,7 @@ type Placed struct {
 type Filter struct {
 	Status     Status
 	DocumentID string
+	DeadLetter bool   // only those of which DeadLetter is true
 	Before     string // cursor: the id of the last operation of the page before; newest first
 	Limit      int    // 1 to 200; 0 means 50
 }

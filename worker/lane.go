@@ -53,11 +53,12 @@ func (l *lane) close() {
 	l.all.Wait()
 }
 
-// room says how many more operations and bytes there is room for, and whether nothing is in flight.
-func (l *lane) room() (slots int, bytes int64, alone bool) {
+// room says how many more operations and bytes there is room for, whether nothing is in flight, and whether there may be
+// more that is due than there is room for.
+func (l *lane) room() (slots int, bytes int64, alone, crowded bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.slots - l.running, l.bytes - l.inFlight, l.running == 0
+	return l.slots - l.running, l.bytes - l.inFlight, l.running == 0, l.waiting
 }
 
 // take makes a claimed operation part of the lane. Reservations that came beside the claim may have used its room.

@@ -29,6 +29,9 @@ type Config struct {
 	Store *store.Store
 	// Publish takes the events of committed changes. It must not block.
 	Publish func(event.Owned)
+	// Forget, if not nil, is told which operations are gone for good, so that what is kept elsewhere under their ids can go
+	// too. The sweep waits for it; its error is logged and is no reason to call it again.
+	Forget func(ctx context.Context, operationIDs []string) error
 	// Woken gives a channel that can be received from when a lane may have work. A missed wake-up costs one Poll.
 	Woken func(store.Lane) <-chan struct{}
 	// Parse makes the splitter of an operation's strategy and settings. Default chunk.Parse; a program with strategies
@@ -79,6 +82,9 @@ func (c Config) withDefaults() Config {
 		c.Split = func(_ context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error] {
 			return chunk.Guard(plan.Strategy, plan.Splitter, text)
 		}
+	}
+	if c.Forget == nil {
+		c.Forget = func(context.Context, []string) error { return nil }
 	}
 	if c.Name == "" {
 		c.Name = "worker"
@@ -199,15 +205,20 @@ func (w *Worker) serve(ctx, work context.Context, l *lane) {
 	defer l.close()
 	poll := time.NewTimer(w.pause())
 	defer poll.Stop()
+	var turn string // the owner who was served last
 	for ctx.Err() == nil {
-		free, budget, alone := l.room()
+		free, budget, alone, crowded := l.room()
 		more := true
 		if free > 0 && (budget > 0 || alone) {
 			var runs []*store.Run
 			var err error
 			// Not ctx: a claim that is given up half-way may still be committed, and would then wait for its lease.
-			runs, more, err = w.cfg.Store.Claim(work, store.Claim{Worker: w.cfg.Name, Lane: l.name, Slots: free, Bytes: budget,
-				Alone: alone, SplitterVersion: chunk.Version, Lease: w.cfg.Lease})
+			claim := store.Claim{Worker: w.cfg.Name, Lane: l.name, Slots: free, Bytes: budget, Alone: alone,
+				SplitterVersion: chunk.Version, Lease: w.cfg.Lease}
+			if crowded { // nobody needs to wait for a turn while there is room for all
+				claim.Turn = &turn
+			}
+			runs, more, err = w.cfg.Store.Claim(work, claim)
 			if err != nil {
 				w.errors.Add(1)
 				w.cfg.Log.Warn("claim failed", "lane", l.name, "error", err)
@@ -551,16 +562,21 @@ func (w *Worker) sweep(ctx context.Context) {
 			w.small.requeued.ring()
 			w.large.requeued.ring()
 		}
-		more := false
+		var gone store.Reaped
 		if err == nil {
-			more, err = w.cfg.Store.Reap(ctx)
+			gone, err = w.cfg.Store.Reap(ctx)
+		}
+		if len(gone.Operations) > 0 {
+			if err := w.cfg.Forget(ctx, gone.Operations); err != nil {
+				w.cfg.Log.Info("what is kept elsewhere of deleted operations goes by its time to live", "error", err)
+			}
 		}
 		if err != nil && ctx.Err() == nil {
 			w.errors.Add(1)
 			w.cfg.Log.Warn("sweep failed", "error", err)
 		}
 		wait := w.pause()
-		if more {
+		if gone.More {
 			wait = 10 * time.Millisecond // one piece after another, with room for others between
 		}
 		timer.Reset(wait)

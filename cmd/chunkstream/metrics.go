@@ -35,6 +35,8 @@ func counter(name, help string, value func(store.Stats, live.Stats, worker.Stats
 
 var stats = []stat{
 	gauge("queue_depth", "Operations that are queued.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.Queued) }),
+	gauge("dead_letters_poison", "Operations that failed because their workers or parsers died on them.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.Poisoned) }),
+	gauge("dead_letters_exhausted", "Operations that failed because of too many transient errors.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.Exhausted) }),
 	gauge("operations_processing", "Operations under lease.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.Processing) }),
 	gauge("queue_oldest_age_seconds", "How long the oldest due operation has waited.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return s.OldestQueued.Seconds() }),
 	counter("checkpoint_errors_total", "Failed database checkpoints; each is tried again.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.CheckpointErrors) }),

@@ -24,6 +24,7 @@ func (s *service) overRedis(source live.Source) error {
 		return err
 	}
 	s.wake, s.redis, s.bus = redis, redis, bus
+	s.forget = bus.Forget
 	s.roles = rolesCollector{s.conns, bus, redis}
 	return nil
 }

@@ -32,6 +32,7 @@ var sampleText string
 type serveCmd struct {
 	backing
 	access
+	limitFlags
 	Listen string `default:"127.0.0.1:8484" help:"Address to listen on. Anything but loopback needs access control: see --access."`
 	Open   bool   `help:"Open the browser."`
 
@@ -81,7 +82,7 @@ func (c *serveCmd) Run(ctx context.Context) (err error) {
 func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener, gate *auth.Gate, loopback bool, firstKey string, began time.Time) error {
 	var sample atomic.Value
 	handler, err := api.New(api.Config{
-		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Gate: gate, Loopback: loopback,
+		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Limits: c.limits(), Gate: gate, Loopback: loopback,
 		Version: version(), Metrics: s.registry, Parse: parser.Parse, Log: s.log, Ready: s.ready,
 	})
 	if err != nil {

@@ -36,6 +36,7 @@ type backing struct {
 	Lease       time.Duration `default:"5s" help:"How long a worker that has died keeps an operation from the others."`
 	PoisonAfter int           `default:"2" help:"Crashes in a row without progress that end an operation as failed."`
 	parseFlags
+	keepFlags
 	LogFormat string `enum:"auto,text,json" default:"auto" help:"Log as text or json; auto: text on a terminal, json otherwise."`
 }
 
@@ -49,6 +50,9 @@ func (b *backing) check() error {
 	if b.ParseTime < time.Second || b.ParseMemory < 64 {
 		return &exitError{exitUsage, fmt.Errorf("--parse-time %v is less than 1s, or --parse-memory %d less than 64", b.ParseTime, b.ParseMemory),
 			"--parse-time 60s --parse-memory 512"}
+	}
+	if err := b.keepFlags.check(); err != nil {
+		return err
 	}
 	if b.PoisonAfter < 1 {
 		return &exitError{exitUsage, fmt.Errorf("--poison-after %d is less than 1", b.PoisonAfter), "--poison-after 2"}
@@ -69,7 +73,7 @@ func (b *backing) logger() *slog.Logger {
 
 // storeConfig says where the database is, making the data folder when it is SQLite's.
 func (b *backing) storeConfig() (store.Config, error) {
-	cfg := store.Config{PoisonAfter: b.PoisonAfter}
+	cfg := store.Config{PoisonAfter: b.PoisonAfter, Keep: b.keep()}
 	if b.Database != "" {
 		cfg.DatabaseURL = b.Database
 		return cfg, nil
@@ -117,7 +121,8 @@ type service struct {
 	hub      *live.Hub
 	work     *worker.Worker
 	cut      cutter
-	roles    rolesCollector // with Redis
+	forget   func(context.Context, []string) error // nil without Redis
+	roles    rolesCollector                        // with Redis
 	registry *prometheus.Registry
 	stopping atomic.Bool
 
@@ -172,7 +177,7 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 		Missing: func(err error) bool { return errors.Is(err, store.ErrNotFound) },
 	})
 	s.work, err = worker.New(worker.Config{
-		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse, Split: s.cut.split,
+		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse, Split: s.cut.split, Forget: s.forget,
 		Woken: func(l store.Lane) <-chan struct{} { return s.wake.Woken(string(l)) },
 		Name:  workerName(), LargeSlots: b.Workers, SmallSlots: smallSlots * b.Workers, Lease: b.Lease,
 		Poll: min(time.Second, b.Lease/2), Drain: drainWork, Log: s.log,
