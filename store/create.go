@@ -209,7 +209,7 @@ func (t *tx) replay(n NewOperation, requestHash string, out *Created) (bool, err
 
 // selectKnown is selectDocument and the id of the operation for which the text is quarantined under strategy $3 of version
 // $4, or nothing.
-const selectKnown = `SELECT num, id, owner, name, sha256, bytes, chars, created_at, COALESCE((
+var selectKnown = strings.TrimSuffix(selectDocument, ` FROM documents`) + `, COALESCE((
          SELECT o.id FROM operations o
           WHERE o.document = documents.num AND o.error_code = 'poison' AND o.status = 'failed' AND o.strategy = $3
             AND o.splitter_version = $4 AND o.finished_at > ` + nowMs + ` - $5
