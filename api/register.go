@@ -15,6 +15,7 @@ import (
 	"chunkstream/auth"
 	"chunkstream/chunk"
 	"chunkstream/event"
+	"chunkstream/export"
 )
 
 // handler answers a request, or returns an error and has written nothing; if it has written something, the error cuts
@@ -70,6 +71,25 @@ func (a *API) register() {
 			"application/json": schemaOf[ChunkPage](a), linesType: schemaOf[Chunk](a),
 		}),
 	}, a.chunks)
+	files, formats := map[string]*huma.Schema{}, []any{}
+	for _, format := range downloadFormats() {
+		formats = append(formats, format)
+		media, _, _ := export.Media(format)
+		media, _, _ = strings.Cut(media, ";")
+		files[media] = &huma.Schema{Type: huma.TypeString, Format: "binary"}
+	}
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/v1/operations/{id}/download", OperationID: "downloadChunks", Tags: operationsTag, Security: needs(auth.OperationsRead),
+		Summary:     "Download an operation's chunks as one file",
+		Description: "All chunks of an ended operation in the format that another program reads; docs/formats.md has each format.",
+		Parameters: []*huma.Param{
+			operationID,
+			inQuery("format", &huma.Schema{Type: huma.TypeString, Default: "jsonl", Enum: formats}, "The format of the file"),
+			inQuery("text", &huma.Schema{Type: huma.TypeBoolean, Default: true}, "false leaves the texts out"),
+			inQuery("utf16", &huma.Schema{Type: huma.TypeBoolean, Default: false}, "true adds start_utf16 and end_utf16, offsets as JavaScript counts"),
+		},
+		Responses: a.responses(http.StatusOK, "The file", files),
+	}, a.download)
 	a.plain(a.streamOperation("/v1/operations/{id}/events", "streamOperationEvents", "An operation's events", false),
 		a.stream(false))
 	a.plain(a.streamOperation("/v1/operations/{id}/ws", "streamOperationSocket", "An operation's events", true),

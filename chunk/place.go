@@ -71,6 +71,18 @@ type Detail struct {
 	Opens Boundary
 }
 
+// Size gives how much text holds in the unit of the plan's settings; in code points if its splitter is not one of ours.
+func (p Plan) Size(text string) int {
+	if s, ok := p.Splitter.(interface{ size(string) int }); ok {
+		return s.size(text)
+	}
+	return utf8.RuneCountInString(text)
+}
+
+// Opening is the kind of place that an offset is, 0 < at < len(text), as Detail.Opens has it for a chunk that reaches back
+// into the one before.
+func Opening(text string, at int) Boundary { return boundaryAt(text, at) }
+
 // Describer makes details of chunks.
 type Describer struct {
 	UTF16  bool  // count UTF-16 code units also
@@ -86,10 +98,6 @@ func (d Describer) Describe(p Plan, text string) iter.Seq2[Detail, error] {
 			some   [maxLevels]bool
 			n      int
 		)
-		size := func(s string) int { return utf8.RuneCountInString(s) }
-		if s, ok := p.Splitter.(interface{ size(string) int }); ok {
-			size = s.size
-		}
 		for c, err := range Guard(p.Strategy, p.Splitter, text) {
 			if err != nil {
 				yield(Detail{}, err)
@@ -97,7 +105,7 @@ func (d Describer) Describe(p Plan, text string) iter.Seq2[Detail, error] {
 			}
 			t := text[c.Start:c.End]
 			from := ruler.At(text, c.Start)
-			x := Detail{Chunk: c, Index: n, Text: t, From: from, To: ruler.At(text, c.End), Size: size(t), Opens: End}
+			x := Detail{Chunk: c, Index: n, Text: t, From: from, To: ruler.At(text, c.End), Size: p.Size(t), Opens: End}
 			if some[c.Level] {
 				last := before[c.Level]
 				x.Overlap = max(0, last.End-c.Start)

@@ -35,25 +35,34 @@ func (table) Append(b []byte, r *Record) ([]byte, error) {
 		parent = strconv.Itoa(r.Index - r.Up)
 	}
 	return appendRow(b, []string{
-		r.ID, r.Document, strconv.Itoa(r.Index), text, strconv.Itoa(r.Start), strconv.Itoa(r.End), strconv.Itoa(r.From.Char),
+		r.ID, harmless(r.Document), strconv.Itoa(r.Index), harmless(text), strconv.Itoa(r.Start), strconv.Itoa(r.End), strconv.Itoa(r.From.Char),
 		strconv.Itoa(r.To.Char), strconv.Itoa(r.From.Line + 1), strconv.Itoa(r.lastLine()), tokens, strconv.Itoa(r.Size), r.Unit,
-		r.Boundary.String(), r.Reason.String(), r.Kind.String(), level, parent, headings(r.Context), r.Strategy,
+		r.Boundary.String(), r.Reason.String(), r.Kind.String(), level, parent, harmless(headings(r.Context)), r.Strategy,
 	})
 }
 
 // headings are the texts of the headings above, the outermost first.
-func headings(x *chunk.Context) string {
+func headings(x *chunk.Context) string { return strings.Join(headingTexts(nil, x), " › ") }
+
+func headingTexts(to []string, x *chunk.Context) []string {
 	if x == nil {
-		return ""
+		return to
 	}
-	above := headings(x.Up)
-	switch {
-	case x.Kind != chunk.Heading:
-		return above
-	case above == "":
-		return x.Text
+	if to = headingTexts(to, x.Up); x.Kind == chunk.Heading {
+		to = append(to, x.Text)
 	}
-	return above + " › " + x.Text
+	return to
+}
+
+// harmless keeps a spreadsheet from taking a text for a formula (OWASP, CSV Injection): one that starts as a formula, behind
+// any number of single quotes, gets one more in front, which spreadsheets do not show. Who reads it otherwise takes one
+// single quote away where one or more of them stand before =, +, -, @, a tab or a carriage return.
+func harmless(s string) string {
+	bare := strings.TrimLeft(s, "'")
+	if bare != "" && strings.IndexByte("=+-@\t\r", bare[0]) >= 0 {
+		return "'" + s
+	}
+	return s
 }
 
 func appendRow(b []byte, fields []string) ([]byte, error) {

@@ -34,7 +34,29 @@ type Writer interface {
 }
 
 // Formats are the names of the formats that New knows, the usual one first.
-func Formats() []string { return []string{"jsonl", "json", "csv", "text"} }
+func Formats() []string {
+	return []string{"jsonl", "json", "csv", "text", "langchain", "qdrant", "pgvector"}
+}
+
+// Media is the media type and the file ending of a format, and whether there is one of that name: those of Formats, and
+// parquet, which NewParquet writes.
+func Media(format string) (media, ending string, ok bool) {
+	switch format {
+	case "jsonl", "langchain", "qdrant":
+		return "application/x-ndjson", ".jsonl", true
+	case "json":
+		return "application/json", ".json", true
+	case "csv":
+		return "text/csv; charset=utf-8", ".csv", true
+	case "text":
+		return "text/plain; charset=utf-8", ".txt", true
+	case "pgvector":
+		return "application/sql", ".sql", true
+	case "parquet":
+		return "application/vnd.apache.parquet", ".parquet", true
+	}
+	return "", "", false
+}
 
 // New gives the writer of a format; ok is false for a name that is not in Formats.
 func New(format string) (w Writer, ok bool) {
@@ -47,6 +69,12 @@ func New(format string) (w Writer, ok bool) {
 		return table{}, true
 	case "text":
 		return plain{}, true
+	case "langchain":
+		return langchain{}, true
+	case "qdrant":
+		return qdrant{}, true
+	case "pgvector":
+		return pgvector{}, true
 	}
 	return nil, false
 }

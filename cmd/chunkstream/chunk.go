@@ -31,7 +31,7 @@ type chunkCmd struct {
 	Strategy string   `default:"recursive" help:"How to cut, see docs/strategies.md; auto: by what each file is."`
 	settingFlags
 
-	Format string `placeholder:"NAME" help:"jsonl, json, csv or text. Default: by the ending of -o; else jsonl, or on a terminal a table."`
+	Format string `placeholder:"NAME" aliases:"to" help:"jsonl, json, csv, text, parquet, langchain, qdrant or pgvector, see docs/formats.md. Default: by the ending of -o; else jsonl, or on a terminal a table."`
 	JSON   bool   `name:"json" help:"JSON Lines: the same as --format jsonl."`
 	Output string `short:"o" placeholder:"FILE" help:"Write there instead of standard output; it is replaced when all is written."`
 	NoText bool   `help:"Offsets alone, without the texts."`
@@ -98,9 +98,20 @@ func (c *chunkCmd) Run(ctx context.Context, screen *screen) error {
 	if err != nil {
 		return err
 	}
+	file := out
+	var rows *parquetFormat
+	if format == "parquet" {
+		rows = newParquetFormat(out)
+		file, job.format = rows, rows
+	}
 	meter := newMeter(c.stderr, found, c.Quiet)
-	err = job.all(ctx, out, found, c.Jobs, meter)
+	err = job.all(ctx, file, found, c.Jobs, meter)
 	meter.stop()
+	if rows != nil && (err == nil || errors.Is(err, errSomeFailed)) {
+		if cerr := rows.file.Close(); cerr != nil {
+			err = written(cerr)
+		}
+	}
 	if cerr := commit(err == nil || errors.Is(err, errSomeFailed)); err == nil {
 		err = cerr
 	}
@@ -138,17 +149,20 @@ func (c *chunkCmd) format() (string, error) {
 	case c.JSON:
 		return "jsonl", nil
 	case c.Format != "":
-		if _, ok := export.New(c.Format); !ok {
+		if _, _, ok := export.Media(c.Format); !ok {
 			return "", &exitError{exitUsage, fmt.Errorf("--format: %q is not a format", c.Format),
-				"--format " + strings.Join(export.Formats(), ", or ")}
+				"--format " + strings.Join(append(export.Formats(), "parquet"), ", or ")}
 		}
 		return c.Format, nil
 	case c.Output != "":
 		ending := strings.TrimPrefix(filepath.Ext(c.Output), ".")
-		if ending == "txt" {
+		switch ending {
+		case "txt":
 			ending = "text"
+		case "sql":
+			ending = "pgvector"
 		}
-		if _, ok := export.New(ending); ok {
+		if _, _, ok := export.Media(ending); ok {
 			return ending, nil
 		}
 		return "jsonl", nil
