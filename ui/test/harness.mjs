@@ -3,7 +3,6 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
@@ -17,28 +16,24 @@ const browsers = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-
 
 export const screenshots = (process.env.SCREENSHOTS ?? new URL('../screenshots', import.meta.url).pathname) + '/'
 
-export async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((go) => server.once('listening', go))
-  const { port } = server.address()
-  await new Promise((go) => server.close(go))
-  return port
-}
-
 /** A server as its users start it. Its data outlives stop and kill, until the end. */
 export class Server {
-  constructor(port, data, key) {
-    Object.assign(this, { port, data, key, url: `http://127.0.0.1:${port}` })
+  constructor(data, key) {
+    Object.assign(this, { data, key, address: '127.0.0.1:0' }) // a free port the first time, the same one afterwards
+  }
+
+  get url() {
+    return `http://${this.address}`
   }
 
   static async start({ key = '', workers = 2 } = {}) {
-    const server = new Server(await freePort(), await mkdtemp(join(tmpdir(), 'chunkstream-ui-')), key)
+    const server = new Server(await mkdtemp(join(tmpdir(), 'chunkstream-ui-')), key)
     await server.run(workers)
     return server
   }
 
   async run(workers) {
-    const args = ['serve', '--listen', `127.0.0.1:${this.port}`, '--data', this.data, '--workers', String(workers)]
+    const args = ['serve', '--listen', this.address, '--data', this.data, '--workers', String(workers)]
     this.child = spawn(program, args, { env: { ...process.env, CHUNKSTREAM_API_KEY: this.key } })
     this.ended = new Promise((go) => this.child.once('close', go))
     let said = ''
@@ -48,6 +43,7 @@ export class Server {
         said += data
         if (/Ready in/.test(said)) {
           clearTimeout(late)
+          this.address = /http:\/\/(127\.0\.0\.1:\d+)/.exec(said)[1]
           ready()
         }
       }
