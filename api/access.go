@@ -1,10 +1,13 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -49,14 +52,16 @@ func (a *API) checkRules() error {
 }
 
 // authorise says who may pass to the route that r is for. Where no route is, one has to pass the gate to learn that.
-func (a *API) authorise(r *http.Request, c *call) error {
+func (a *API) authorise(w http.ResponseWriter, r *http.Request, c *call) error {
 	_, pattern := a.mux.Handler(r)
 	allowed := a.rules[pattern]
 	if allowed.public {
 		return nil
 	}
+	// A browser that has no key to show yet offers the subprotocol alone; whoever can set headers has no need of that.
 	if allowed.tickets && a.cfg.Gate.Keyed() && strings.HasSuffix(pattern, "/ws") && !auth.Shows(r) &&
-		strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
+		strings.EqualFold(r.Header.Get("Sec-Websocket-Protocol"), auth.Subprotocol) {
 		c.unknown = true
 		return nil
 	}
@@ -65,8 +70,45 @@ func (a *API) authorise(r *http.Request, c *call) error {
 		return err
 	}
 	c.who = who
+	if err := a.spend(w, r, who.Owner); err != nil {
+		return err
+	}
 	if !who.May(allowed.scopes) {
 		return lacks(allowed.scopes)
+	}
+	return nil
+}
+
+// spend takes a token of the owner's bucket and says in the answer how many are left
+// (draft-ietf-httpapi-ratelimit-headers-10).
+func (a *API) spend(w http.ResponseWriter, r *http.Request, owner string) error {
+	if a.cfg.Limit == nil {
+		return nil
+	}
+	d := a.cfg.Limit.Take(r.Context(), owner)
+	seconds := func(t time.Duration) string { return strconv.FormatInt(int64((t+time.Second-1)/time.Second), 10) }
+	h := w.Header()
+	h.Set("Ratelimit-Policy", fmt.Sprintf(`"owner";q=%d`, d.Limit))
+	h.Set("Ratelimit", fmt.Sprintf(`"owner";r=%d;t=%s`, d.Remaining, seconds(d.Reset)))
+	if d.Allowed {
+		return nil
+	}
+	p := problem("rate_limited", "", "too many requests: the next one is allowed in %s", d.RetryAfter.Round(time.Millisecond))
+	p.header = http.Header{"Retry-After": {seconds(d.RetryAfter)}}
+	return p
+}
+
+// room refuses a new text of an owner who has as much as there may be.
+func (a *API) room(ctx context.Context) error {
+	if a.cfg.MaxStored == 0 {
+		return nil
+	}
+	u, err := a.cfg.Store.Usage(ctx, owner(ctx))
+	switch {
+	case err != nil:
+		return err
+	case u.Bytes >= a.cfg.MaxStored:
+		return problem("quota_exceeded", "", "there are %d bytes of texts, and there may be %d: delete some documents", u.Bytes, a.cfg.MaxStored)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"chunkstream/auth"
 	"chunkstream/chunk"
 	"chunkstream/event"
+	"chunkstream/limit"
 	"chunkstream/live"
 	"chunkstream/store"
 )
@@ -66,6 +67,11 @@ type Config struct {
 	// Parse makes the splitter of a strategy and settings; it is to be the same as the workers'. Default chunk.Parse.
 	Parse func(strategy string, settings []byte) (chunk.Plan, error)
 	Log   *slog.Logger
+	// Limit bounds the requests of each owner. nil: they are not bounded.
+	Limit *limit.Limiter
+	// MaxStored is how many bytes of texts an owner may have, with an error of what is under way at that moment. 0: as many
+	// as come.
+	MaxStored int64
 }
 
 // API is the handler. Make one with New; it may serve any number of requests at once.

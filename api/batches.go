@@ -96,6 +96,14 @@ func (a *API) submitBatch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.room(ctx); err != nil {
+		return err
+	}
+	leave, err := a.admission.enter(ctx, owner(ctx), r.ContentLength)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	f, err := a.readJSON(w, r, MaxText, "name", "strategy", "config", "documents")
 	if err != nil {
 		return err

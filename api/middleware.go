@@ -134,6 +134,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["X-Request-Id"] = []string{c.id}
 	secure(h)
+	if r.TLS != nil {
+		h["Strict-Transport-Security"] = aYear
+	}
 	if r.ContentLength != 0 {
 		// net/http reads the rest of a body that no handler has read, before it sends the answer. A body that is wanted
 		// gets more time as it arrives.
@@ -158,7 +161,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(thrown)
 		}
 	}()
-	if err := a.admit(r, c); err != nil {
+	if err := a.admit(rec, r, c); err != nil {
 		a.fail(rec, r, err)
 		return
 	}
@@ -166,7 +169,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit refuses what no route may see.
-func (a *API) admit(r *http.Request, c *call) error {
+func (a *API) admit(w http.ResponseWriter, r *http.Request, c *call) error {
 	if a.cfg.Loopback && !a.cfg.Gate.Keyed() && !loopbackHost(r.Host) {
 		// A name that an attacker points to 127.0.0.1 would make this server part of the attacker's site.
 		return problem("host_not_allowed", "Host",
@@ -175,7 +178,7 @@ func (a *API) admit(r *http.Request, c *call) error {
 	if err := a.origin.Check(r); err != nil {
 		return problem("cross_origin", "Origin", "a page of another origin may not change anything here")
 	}
-	if err := a.authorise(r, c); err != nil {
+	if err := a.authorise(w, r, c); err != nil {
 		return err
 	}
 	// The mux would redirect a path with empty, . or .. segments to what they lead to; here they are just not found.
@@ -217,6 +220,7 @@ func sameOrigin(r *http.Request) error {
 var (
 	noSniff    = []string{"nosniff"}
 	noReferrer = []string{"no-referrer"}
+	aYear      = []string{"max-age=31536000"} // on TLS (RFC 6797)
 	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
 )
 

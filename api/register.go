@@ -430,7 +430,7 @@ func (a *API) streamOperation(path, id, what string, socket bool) huma.Operation
 	if socket {
 		op.Summary = what + ", as a WebSocket"
 		op.Description = "Every text frame is one event as JSON. A browser sends its key as the subprotocols " +
-			"chunkstream and access_token.<key>, or as the first message, within 5 s: {\"type\":\"auth\",\"token\":\"<key>\"}."
+			"chunkstream and access_token.<key>, or the subprotocol chunkstream alone and the key in its first message, within 5 s: {\"type\":\"auth\",\"token\":\"<key>\"}."
 		op.Responses = a.responses(http.StatusSwitchingProtocols, "Events, one a frame",
 			map[string]*huma.Schema{"application/json": described})
 		return op

@@ -166,8 +166,9 @@ func TestFirstMessage(t *testing.T) {
 	message := func(key string) string { return `{"type":"auth","token":"` + key + `"}` }
 	ticket := func(body string) string { return s.post("/v1/tickets", body, asJSON, bearer(k)).str(t, "ticket") }
 	used := ticket(`{}`)
+	const protocol = "Sec-WebSocket-Protocol: chunkstream"
 	for i, want := range []int{0, 4401} {
-		socket := s.openSocket(one)
+		socket := s.openSocket(one, protocol)
 		socket.say(message(used))
 		if _, code, _ := socket.next(); code != want {
 			t.Errorf("ticket, time %d: got %d, want %d", i+1, code, want)
@@ -185,17 +186,17 @@ func TestFirstMessage(t *testing.T) {
 		{one + "?access_token=" + k, "", -1},
 	} {
 		if tt.code < 0 { // a parameter that does not exist
-			wantProblem(t, tt.path, s.get(tt.path, wsHeaders...), 422, "unknown_field")
+			wantProblem(t, tt.path, s.get(tt.path, append(wsHeaders, protocol)...), 422, "unknown_field")
 			continue
 		}
-		socket := s.openSocket(tt.path)
+		socket := s.openSocket(tt.path, protocol)
 		socket.say(tt.first)
 		text, code, reason := socket.next()
 		if code != tt.code && (tt.code != 1007 || code != 4401) || code == 0 && !strings.Contains(text, op) {
 			t.Errorf("%s %.60q: got %q, %d %q; want %d", tt.path, tt.first, text, code, reason, tt.code)
 		}
 	}
-	wantProblem(t, "the origin first", s.get(one, append(wsHeaders, "Origin: https://evil.example")...), 403, "cross_origin")
+	wantProblem(t, "the origin first", s.get(one, append(wsHeaders, protocol, "Origin: https://evil.example")...), 403, "cross_origin")
 	if strings.Contains(s.log.String(), k) {
 		t.Error("the log has the key")
 	}

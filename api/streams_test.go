@@ -166,7 +166,8 @@ func TestSocketKey(t *testing.T) {
 		status  int
 		echo    string
 	}{
-		"none":      {nil, 101, ""}, // its first message has to say who it is
+		"none":      {nil, 401, ""},
+		"not yet":   {[]string{"Sec-WebSocket-Protocol: chunkstream"}, 101, "chunkstream"}, // its first message has to say who it is
 		"wrong":     {[]string{"Sec-WebSocket-Protocol: chunkstream, access_token.wrong"}, 401, ""},
 		"header":    {[]string{"Authorization: Bearer " + key}, 101, ""},
 		"protocol":  {[]string{"Sec-WebSocket-Protocol: chunkstream, access_token." + key}, 101, "chunkstream"},
@@ -177,5 +178,5 @@ func TestSocketKey(t *testing.T) {
 			t.Errorf("%s: got %d and protocol %q, want %d and %q", what, a.status, got, tt.status, tt.echo)
 		}
 	}
-	wantProblem(t, "in the URL", s.handshake("/v1/ws?access_token="+key), 422, "unknown_field")
+	wantProblem(t, "in the URL", s.handshake("/v1/ws?access_token="+key), 401, "unauthenticated")
 }

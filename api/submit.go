@@ -38,6 +38,9 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.room(ctx); err != nil {
+		return err
+	}
 	leave, err := a.admission.enter(ctx, who, r.ContentLength)
 	if err != nil {
 		return err

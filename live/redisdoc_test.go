@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"chunkstream/dispatch"
+	"chunkstream/limit"
 	"chunkstream/live"
 )
 
@@ -37,6 +38,7 @@ func TestRedisDoc(t *testing.T) {
 		{"| `" + live.OwnerChannel("{owner}") + "`", "channel", "the same JSON", "–", "–"},
 		{"| `" + dispatch.Stream + "`", "stream, group `" + dispatch.Group + "`", "`operation` `lane`",
 			fmt.Sprintf("about %d entries", dispatch.MaxStream), fmt.Sprintf("%v, from the newest entry", dispatch.StreamTTL)},
+		{"| `" + limit.KeyPrefix + "{owner}`", "hash", "`full`", "one number", fmt.Sprintf("until its bucket is full, and %v", limit.KeyTTL)},
 	}
 	want[0][2] = fields(live.HashFields)
 	if len(rows) != len(want) {

@@ -22,11 +22,12 @@ var redisUses = []string{
 	"PUBLISH chunking:doctor m", "PUBLISH chunkstream:events:doctor m",
 	"SUBSCRIBE chunking:doctor", "SUBSCRIBE chunkstream:events:doctor", "UNSUBSCRIBE chunking:doctor",
 	"XADD chunkstream:wake MAXLEN ~ 1 * f v", "PEXPIRE chunkstream:wake 1",
+	"TIME", "HMGET chunkstream:limit:doctor full", "HSET chunkstream:limit:doctor full 1", "PEXPIRE chunkstream:limit:doctor 1",
 	"XGROUP CREATE chunkstream:wake workers $ MKSTREAM",
 	"XREADGROUP GROUP workers doctor COUNT 1 NOACK STREAMS chunkstream:wake >",
 }
 
-// redisGrants is what a user of the service's own needs, as ACL SETUSER takes it; info and time, and the two of acl, are
+// redisGrants is what a user of the service's own needs, as ACL SETUSER takes it; info and the two of acl are
 // for the doctor alone.
 const redisGrants = "~operation:* ~stream:chunking:* ~chunkstream:* &chunking:* &chunkstream:* +ping +eval +evalsha +hmget +hset " +
 	"+hdel +pexpire +xrevrange +xadd +xgroup|create +xreadgroup +publish +subscribe +unsubscribe +info +time +acl|whoami +acl|dryrun"

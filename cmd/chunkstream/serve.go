@@ -23,6 +23,7 @@ import (
 	"chunkstream/chunk"
 	"chunkstream/event"
 	"chunkstream/extract"
+	"chunkstream/redisconn"
 	"chunkstream/store"
 )
 
@@ -33,6 +34,8 @@ type serveCmd struct {
 	backing
 	access
 	limitFlags
+	ownerLimits
+	encryption
 	Listen string `default:"127.0.0.1:8484" help:"Address to listen on. Anything but loopback needs access control: see --access."`
 	Open   bool   `help:"Open the browser."`
 
@@ -56,6 +59,14 @@ func (c *serveCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := c.ownerLimits.check(); err != nil {
+		return err
+	}
+	c.streams = c.MaxStreams
+	encryption, err := c.encryption.config()
+	if err != nil {
+		return err
+	}
 	s, err := c.backing.open(ctx)
 	if err != nil {
 		return err
@@ -70,7 +81,7 @@ func (c *serveCmd) Run(ctx context.Context) (err error) {
 		return &exitError{exitUsage, fmt.Errorf("listen on %s: %w", c.Listen, err),
 			"another address, such as --listen 127.0.0.1:0 for a free port"}
 	}
-	return c.serve(ctx, s, listener, gate, local, firstKey, began)
+	return c.serve(ctx, s, encrypt(listener, encryption), gate, local, firstKey, began)
 }
 
 // serve is the one place where everything is started and stopped.
@@ -81,8 +92,16 @@ func (c *serveCmd) Run(ctx context.Context) (err error) {
 // database, which everything stood on.
 func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener, gate *auth.Gate, loopback bool, firstKey string, began time.Time) error {
 	var sample atomic.Value
+	var commands *redisconn.Commands
+	if s.conns != nil {
+		commands = s.conns.Commands
+	}
+	limiter, err := c.limiter(commands)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	handler, err := api.New(api.Config{
-		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Limits: c.limits(), Gate: gate, Loopback: loopback,
+		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Limits: c.limits(), Limit: limiter, MaxStored: c.MaxStored, Gate: gate, Loopback: loopback,
 		Version: version(), Metrics: s.registry, Parse: parser.Parse, Log: s.log, Ready: s.ready,
 	})
 	if err != nil {
@@ -181,12 +200,16 @@ func (c *serveCmd) announce(addr net.Addr, open bool, firstKey string, began tim
 		mode = c.standsOn()
 	}
 	fmt.Fprintf(&b, "chunkstream %s · %s\n\n", version(), mode)
-	fmt.Fprintf(&b, "  open      http://%s\n", at)
-	fmt.Fprintf(&b, "  API       http://%s/v1   docs http://%s/docs\n", at, at)
-	fmt.Fprintf(&b, "  live      ws://%s/v1/ws   SSE http://%s/v1/events\n", at, at)
-	fmt.Fprintf(&b, "  metrics   http://%s/metrics\n", at)
+	s := ""
+	if c.TLSCert != "" {
+		s = "s"
+	}
+	fmt.Fprintf(&b, "  open      http%s://%s\n", s, at)
+	fmt.Fprintf(&b, "  API       http%s://%s/v1   docs http%s://%s/docs\n", s, at, s, at)
+	fmt.Fprintf(&b, "  live      ws%s://%s/v1/ws   SSE http%s://%s/v1/events\n", s, at, s, at)
+	fmt.Fprintf(&b, "  metrics   http%s://%s/metrics\n", s, at)
 	if id, ok := sample.(string); ok && id != "" {
-		fmt.Fprintf(&b, "  sample    http://%s/v1/operations/%s/chunks\n", at, id)
+		fmt.Fprintf(&b, "  sample    http%s://%s/v1/operations/%s/chunks\n", s, at, id)
 	}
 	if c.Database == "" {
 		fmt.Fprintf(&b, "  data      %s\n", c.Data)
@@ -201,7 +224,7 @@ func (c *serveCmd) announce(addr net.Addr, open bool, firstKey string, began tim
 	fmt.Fprintf(&b, "  Ready in %d ms. Ctrl-C stops.\n", time.Since(began).Milliseconds())
 	fmt.Fprint(c.out, b.String())
 	if c.Open {
-		openBrowser("http://" + at)
+		openBrowser("http" + s + "://" + at)
 	}
 }
 

@@ -38,6 +38,8 @@ type backing struct {
 	parseFlags
 	keepFlags
 	LogFormat string `enum:"auto,text,json" default:"auto" help:"Log as text or json; auto: text on a terminal, json otherwise."`
+
+	streams int // open at once for each owner; 0: as many as the hub takes
 }
 
 func (b *backing) check() error {
@@ -173,7 +175,7 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 		}
 	}
 	s.hub = live.NewHub(source, live.Config{
-		Bus: s.bus, Ended: func(ctx context.Context, sessions []any) ([]bool, error) { return ended(ctx, s.db, sessions) },
+		Bus: s.bus, MaxPerOwner: b.streams, Ended: func(ctx context.Context, sessions []any) ([]bool, error) { return ended(ctx, s.db, sessions) },
 		Missing: func(err error) bool { return errors.Is(err, store.ErrNotFound) },
 	})
 	s.work, err = worker.New(worker.Config{
