@@ -52,8 +52,8 @@ var bugs = []bug{
 		check{pkg: "./live", test: "TestStreamIsMended"}},
 	{9, "the snapshot is read before the subscription",
 		[]edit{
-			{"live/stream.go", "	k := key{owner, id}\n	err = h.admit(r, s, func()",
-				"	k := key{owner, id}\n	snapshot, early := h.source.Snapshot(r.Context(), owner, id)\n	err = h.admit(r, s, func()"},
+			{"live/stream.go", "	err = h.admit(r, s, func() <-chan struct{} {\n		s.topic = ",
+				"	snapshot, early := h.source.Snapshot(r.Context(), owner, id)\n	err = h.admit(r, s, func() <-chan struct{} {\n		s.topic = "},
 			{"live/stream.go", "	snapshot, err := h.source.Snapshot(ctx, owner, id)\n	if err != nil {", "	_ = ctx\n	if err := early; err != nil {"},
 		},
 		check{pkg: "./live", test: "TestPublishWhileSubscribing"}},
