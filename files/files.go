@@ -22,6 +22,8 @@ type Options struct {
 	Hidden   bool     // also files and folders whose names begin with a dot
 	NoIgnore bool     // also what the ignore files leave out
 	MaxBytes int64    // larger files are left out; 0 means no limit
+	// Folder, if it is not nil, is told of each folder that is read, as the arguments lead to it.
+	Folder func(path string)
 }
 
 // File is one file to read.
@@ -104,6 +106,9 @@ func (f *finder) argument(arg string) error {
 
 // folder takes what is below dir, whose path below the argument is below.
 func (f *finder) folder(dir, below string, rules ruleset) error {
+	if f.Folder != nil {
+		f.Folder(dir)
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		if below == "" {

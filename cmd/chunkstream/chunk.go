@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,6 +44,9 @@ type chunkCmd struct {
 	View  bool `help:"Show the text itself with its chunks in colours, in place."`
 	Stats bool `help:"Show a line of figures for each file instead of its chunks; with --json as JSON Lines."`
 	Lint  bool `help:"Also check the chunks as the command lint does: say what is wrong with them, and exit with 1 if something is."`
+
+	Resume bool `help:"With -o: go on from where an earlier run ended or was interrupted. Files whose bytes and settings are the same are not cut again, failed ones are."`
+	Watch  bool `help:"Go on: cut again what changes, until interrupted. With -o the whole output is kept up to date, else chunks of changed files are printed."`
 
 	Jobs  int  `short:"j" placeholder:"N" help:"Files at once; default: one a processor."`
 	Quiet bool `short:"q" help:"No progress and no summary."`
@@ -76,7 +80,7 @@ func (c *chunkCmd) Run(ctx context.Context, screen *screen) error {
 	if err != nil {
 		return err
 	}
-	found, err := c.sourceFlags.find(c.Paths, c.stderr)
+	found, err := c.find()
 	if err != nil {
 		return err
 	}
@@ -94,8 +98,35 @@ func (c *chunkCmd) Run(ctx context.Context, screen *screen) error {
 	if c.Jobs <= 0 {
 		c.Jobs = runtime.GOMAXPROCS(0)
 	}
-	out, commit, err := c.open()
-	if err != nil {
+	if c.Resume && c.Output == "" {
+		return &exitError{exitUsage, errors.New("--resume: it needs the file to go on with"), "-o chunks.jsonl"}
+	}
+	if format == "parquet" && (c.Resume || c.Watch) {
+		return &exitError{exitUsage, errors.New("a Parquet file is written as a whole: nothing of an earlier one can be taken over"), "-o chunks.jsonl"}
+	}
+	if c.Watch {
+		return c.watch(ctx, func(found []files.File) error { return c.write(ctx, job, found, format) })
+	}
+	return c.write(ctx, job, found, format)
+}
+
+// find gives the files to cut, the output not among them.
+func (c *chunkCmd) find() ([]files.File, error) {
+	found, err := c.sourceFlags.find(c.Paths, c.stderr)
+	return slices.DeleteFunc(found, func(f files.File) bool { return c.ours(f.Path) }), err
+}
+
+// write cuts the files once and writes their chunks.
+func (c *chunkCmd) write(ctx context.Context, job *cutting, found []files.File, format string) error {
+	var out io.Writer
+	var commit func(keep bool) error
+	var err error
+	if c.Resume || c.Watch && c.Output != "" {
+		if job.resume, err = openResume(c.Output, c.settingsOf(format)); err != nil {
+			return &exitError{exitUsage, fmt.Errorf("--resume: %w", err), ""}
+		}
+		out, commit = job.resume, job.resume.commit
+	} else if out, commit, err = c.open(); err != nil {
 		return err
 	}
 	file := out
@@ -104,21 +135,32 @@ func (c *chunkCmd) Run(ctx context.Context, screen *screen) error {
 		rows = newParquetFormat(out)
 		file, job.format = rows, rows
 	}
+	talks := !c.Quiet && (isTerminal(c.stderr) || c.Output != "")
+	if talks {
+		c.scanned(c.stderr, len(found))
+	}
 	meter := newMeter(c.stderr, found, c.Quiet)
 	err = job.all(ctx, file, found, c.Jobs, meter)
 	meter.stop()
-	if rows != nil && (err == nil || errors.Is(err, errSomeFailed)) {
+	if rows != nil && (err == nil || errors.Is(err, errSomeFailed) || errors.Is(err, errWrong)) {
 		if cerr := rows.file.Close(); cerr != nil {
 			err = written(cerr)
 		}
 	}
-	if cerr := commit(err == nil || errors.Is(err, errSomeFailed)); err == nil {
+	if cerr := commit(err == nil || errors.Is(err, errSomeFailed) || errors.Is(err, errWrong)); err == nil {
 		err = cerr
 	}
-	if !c.Quiet && (isTerminal(c.stderr) || c.Output != "") {
+	if talks {
 		meter.summary(c.Output)
 	}
 	return err
+}
+
+// settingsOf is all that a file's chunks follow from beside the file.
+func (c *chunkCmd) settingsOf(format string) string {
+	settings, _ := json.Marshal(c.settingFlags) // they are strings and numbers
+	return fmt.Sprint(version(), " ", chunk.Version, " ", format, " ", c.Strategy, " ", string(settings), " ", c.NoText, c.UTF16, " ", c.Count,
+		" ", c.Encoding, " ", c.Invalid)
 }
 
 // job is how each file is read and cut.
@@ -230,6 +272,13 @@ type cutting struct {
 	lint      bool
 	count     string // the tokenizer that flags name for looking
 	stdin     io.Reader
+	resume    *resume // nil without --resume
+}
+
+// block is bytes of a file's chunks; goesOn says that nothing may stand between it and the one before.
+type block struct {
+	bytes  []byte
+	goesOn bool
 }
 
 // errSomeFailed says that some files failed, which were told of; the others are written.
@@ -250,9 +299,9 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 	defer cancel()
 
 	type result struct {
-		blocks   chan []byte
-		problems []check.Problem // these are read when blocks is closed
-		err      error
+		blocks chan block
+		outcome
+		err error // this and outcome are read when blocks is closed
 	}
 	results := make([]result, len(found))
 	turn := make(chan struct{}, jobs)
@@ -265,10 +314,10 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 			case <-ctx.Done():
 				return
 			}
-			results[i].blocks = make(chan []byte, blocks)
+			results[i].blocks = make(chan block, blocks)
 			wg.Go(func() {
 				r := &results[i]
-				r.problems, r.err = c.file(ctx, found[i], r.blocks, m)
+				r.outcome, r.err = c.file(ctx, found[i], r.blocks, m)
 				close(r.blocks)
 				<-turn
 			})
@@ -283,27 +332,52 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 	if _, err := io.WriteString(out, c.format.Open()); err != nil {
 		return written(err)
 	}
+	write := func(between string, b []byte) error {
+		if _, err := io.WriteString(out, between); err != nil {
+			return err
+		}
+		_, err := out.Write(b)
+		return err
+	}
+	if c.resume != nil {
+		write = c.resume.write
+	}
 	some, failed := false, 0
 	for i := range ready {
+		if c.resume != nil {
+			c.resume.begin(found[i].Path)
+		}
 		for b := range results[i].blocks {
-			if some {
-				if _, err := io.WriteString(out, c.format.Between()); err != nil {
-					return written(err)
-				}
+			between := ""
+			if some && !b.goesOn {
+				between = c.format.Between()
 			}
-			if _, err := out.Write(b); err != nil {
+			if err := write(between, b.bytes); err != nil {
 				return written(err)
 			}
 			some = true
 		}
-		if err := results[i].err; err != nil && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			break
+		}
+		if r := &results[i]; c.resume != nil {
+			if err := c.resume.end(r.key, r.chunks, r.text, r.err); err != nil {
+				return written(err)
+			}
+		}
+		m.files.Add(1)
+		if err := results[i].err; err != nil {
 			failed++
 			m.failed(found[i].Path, err)
 		}
 		m.problems(found[i].Path, results[i].problems)
 	}
 	if ctx.Err() != nil {
-		return &exitError{exitInterrupted, errors.New("interrupted"), "what was written are whole chunks, but not all of them"}
+		hint := "what was written are whole chunks, but not all of them"
+		if c.resume != nil {
+			hint = "the same command goes on from there"
+		}
+		return &exitError{exitInterrupted, errors.New("interrupted"), hint}
 	}
 	if _, err := io.WriteString(out, c.format.Close()); err != nil {
 		return written(err)
@@ -322,11 +396,38 @@ func written(err error) error {
 	return fmt.Errorf("write chunks: %w", err)
 }
 
-// file cuts one file and sends its records, block by block. With lint it gives what is wrong with them.
-func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *meter) ([]check.Problem, error) {
-	doc, plan, err := c.read(f)
+// outcome is what file says of a file beside its records.
+type outcome struct {
+	problems     []check.Problem // with lint
+	key          string          // with resume
+	chunks, text int64
+}
+
+// file cuts one file and sends its records, block by block.
+func (c *cutting) file(ctx context.Context, f files.File, to chan<- block, m *meter) (o outcome, err error) {
+	send := func(b block) error {
+		select {
+		case to <- b:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	source, err := c.source(f)
 	if err != nil {
-		return nil, err
+		return o, err
+	}
+	if c.resume != nil {
+		o.key = c.resume.key(f.Path, source)
+		if k, ok := c.resume.find(o.key); ok && !c.lint {
+			o.chunks, o.text = k.Chunks, k.Text
+			m.unchanged(f, int(k.Text), k.Chunks)
+			return o, copyKept(k, send)
+		}
+	}
+	doc, plan, err := c.decode(f, source)
+	if err != nil {
+		return o, err
 	}
 	text := doc.Text
 	m.size(f, len(text))
@@ -342,71 +443,74 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- []byte, m *m
 		r.Document = ""
 	}
 	hash := hex.EncodeToString(sum[:])
-	send := func(b []byte) error {
-		select {
-		case to <- b:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	o.text = int64(len(text))
 	room := min(blockSize+blockSize/4, 1024+2*len(text))
-	block := make([]byte, 0, room)
+	records := make([]byte, 0, room)
 	done := 0
 	var all []chunk.Detail // to be checked
 	for d, err := range c.describer.Describe(plan, text) {
 		if err != nil {
-			return nil, err
+			return o, err
 		}
 		if c.lint {
 			all = append(all, d)
 		}
-		if len(block) > 0 {
-			block = append(block, c.format.Between()...)
+		if len(records) > 0 {
+			records = append(records, c.format.Between()...)
 		}
 		r.Detail = d
 		r.ID = chunk.ID(hash, plan.Strategy, plan.Settings, d.Chunk)
 		if r.Encoding != "" {
 			r.SourceStart, r.SourceEnd = doc.Offsets.Source(d.Start), doc.Offsets.Source(d.End)
 		}
-		if block, err = c.format.Append(block, &r); err != nil {
-			return nil, err
+		if records, err = c.format.Append(records, &r); err != nil {
+			return o, err
 		}
 		m.chunks.Add(1)
-		if len(block) >= blockSize {
+		o.chunks++
+		if len(records) >= blockSize {
 			m.bytes.Add(int64(d.End - done))
 			done = d.End
-			if err := send(block); err != nil {
-				return nil, err
+			if err := send(block{bytes: records}); err != nil {
+				return o, err
 			}
-			block = make([]byte, 0, room)
+			records = make([]byte, 0, room)
 		}
 	}
 	m.bytes.Add(int64(len(text) - done))
-	if len(block) > 0 {
-		if err := send(block); err != nil {
-			return nil, err
+	if len(records) > 0 {
+		if err := send(block{bytes: records}); err != nil {
+			return o, err
 		}
 	}
 	if c.lint {
-		return check.Chunks(plan, doc.Format.Kind, text, all).Problems, nil
+		o.problems = check.Chunks(plan, doc.Format.Kind, text, all).Problems
 	}
-	return nil, nil
+	return o, nil
 }
 
 // read gives a file's text, and how to cut it.
 func (c *cutting) read(f files.File) (*extract.Document, chunk.Plan, error) {
-	var data []byte
-	var err error
+	data, err := c.source(f)
+	if err != nil {
+		return nil, c.plan, err
+	}
+	return c.decode(f, data)
+}
+
+// source is a file's bytes.
+func (c *cutting) source(f files.File) ([]byte, error) {
+	if f.Path == "-" {
+		return io.ReadAll(c.stdin)
+	}
+	return os.ReadFile(f.Path)
+}
+
+// decode makes text of a file's bytes, and says how to cut it.
+func (c *cutting) decode(f files.File, data []byte) (*extract.Document, chunk.Plan, error) {
 	name := f.Path
 	if name == "-" {
 		name = ""
-		data, err = io.ReadAll(c.stdin)
-	} else {
-		data, err = os.ReadFile(name)
-	}
-	if err != nil {
-		return nil, c.plan, err
 	}
 	doc, err := extract.Text(name, c.encoding, data, c.policy)
 	if err != nil {

@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"chunkstream/check"
 	"chunkstream/files"
@@ -19,9 +21,9 @@ type meter struct {
 	terminal bool
 	quiet    bool
 	begin    time.Time
-	files    int
+	all      int // files
 
-	bytes, chunks, total atomic.Int64
+	files, bytes, chunks, total, same atomic.Int64
 
 	mu     sync.Mutex // of what is written to out
 	drawn  bool
@@ -33,7 +35,7 @@ type meter struct {
 }
 
 func newMeter(out io.Writer, found []files.File, quiet bool) *meter {
-	m := &meter{out: out, terminal: isTerminal(out), quiet: quiet, begin: time.Now(), files: len(found), quit: make(chan struct{})}
+	m := &meter{out: out, terminal: isTerminal(out), quiet: quiet, begin: time.Now(), all: len(found), quit: make(chan struct{})}
 	for _, f := range found {
 		m.total.Add(f.Bytes)
 	}
@@ -94,23 +96,33 @@ func (m *meter) wrong() error { return foundWrong(m.flaws) }
 func (m *meter) draw() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	done, total, chunks := m.bytes.Load(), m.total.Load(), m.chunks.Load()
+	done, total := m.bytes.Load(), m.total.Load()
 	rate := float64(done) / time.Since(m.begin).Seconds()
-	line := fmt.Sprintf("%s of %s · %s/s · %d chunks", bytesText(done), bytesText(total), bytesText(int64(rate)), chunks)
+	line := fmt.Sprintf("%s/%s files · %s/s · %s chunks", grouped(int(m.files.Load())), grouped(m.all), bytesText(int64(rate)),
+		grouped(int(m.chunks.Load())))
 	if left := total - done; rate > 0 && left > 0 {
-		line += " · " + (time.Duration(float64(left)/rate) * time.Second).String() + " left"
+		line += " · ETA " + (time.Duration(float64(left)/rate+1) * time.Second).String()
 	}
 	if !m.terminal {
-		fmt.Fprintln(m.out, line)
+		fmt.Fprintf(m.out, "chunking   %s of %s · %s\n", bytesText(done), bytesText(total), line)
 		return
 	}
-	const width = 20
-	filled := 0
-	if total > 0 {
-		filled = int(done * width / total)
-	}
-	fmt.Fprintf(m.out, "\r\x1b[K%s%s  %s", strings.Repeat("█", filled), strings.Repeat("░", max(0, width-filled)), line)
+	fmt.Fprintf(m.out, "\r\x1b[K chunking   %s  %s", bar(done, total), line)
 	m.drawn = true
+}
+
+// bar is how much of a total is done, in twenty characters of eight steps each.
+func bar(done, total int64) string {
+	const width = 20
+	steps := int64(0)
+	if total > 0 {
+		steps = min(done, total) * width * 8 / total
+	}
+	b := strings.Repeat("█", int(steps/8))
+	if steps%8 > 0 {
+		b += string([]rune("▏▎▍▌▋▊▉")[steps%8-1])
+	}
+	return b + strings.Repeat("░", width-utf8.RuneCountInString(b))
 }
 
 func (m *meter) clear() {
@@ -127,16 +139,26 @@ func (m *meter) erase() {
 	}
 }
 
+// unchanged counts a file whose chunks were there already.
+func (m *meter) unchanged(f files.File, text int, chunks int64) {
+	m.size(f, text)
+	m.same.Add(1)
+	m.bytes.Add(int64(text))
+	m.chunks.Add(chunks)
+}
+
 // summary is the last line.
 func (m *meter) summary(output string) {
-	took := time.Since(m.begin)
-	fmt.Fprintf(m.out, "%d files", m.files)
+	fmt.Fprintf(m.out, " done       %s ok", grouped(int(m.files.Load())-m.errors))
 	if m.errors > 0 {
-		fmt.Fprintf(m.out, ", %d failed", m.errors)
+		fmt.Fprintf(m.out, " · %s failed", grouped(m.errors))
 	}
-	fmt.Fprintf(m.out, " · %s → %d chunks · %s", bytesText(m.bytes.Load()), m.chunks.Load(), took.Round(time.Millisecond))
-	if output != "" {
-		fmt.Fprintf(m.out, " → %s", output)
+	if n := m.same.Load(); n > 0 {
+		fmt.Fprintf(m.out, " · %s of them unchanged", grouped(int(n)))
+	}
+	fmt.Fprintf(m.out, " · %s → %s chunks · %s", bytesText(m.bytes.Load()), grouped(int(m.chunks.Load())), took(time.Since(m.begin)))
+	if info, err := os.Stat(output); output != "" && err == nil {
+		fmt.Fprintf(m.out, " → %s (%s)", output, bytesText(info.Size()))
 	}
 	fmt.Fprintln(m.out)
 }

@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(e.Getenv("HOME"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": exitCode, "await": await, "shows": shows,
+			"code": exitCode, "await": await, "shows": shows, "until": until,
 		},
 		RequireUniqueNames: true,
 	})
@@ -77,6 +77,24 @@ func shows(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("line %d:\ngot  %q\nwant %q", i+1, got[i], want[i])
 		}
 	}
+}
+
+// until waits until a file has something that matches.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: until pattern file")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	var b []byte
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+		if b, _ = os.ReadFile(ts.MkAbs(args[1])); pattern.Match(b) { // it may come to be
+			return
+		}
+	}
+	ts.Fatalf("%s has no %s after a minute:\n%s", args[1], args[0], b)
 }
 
 // await waits until a server that was started in the background answers.

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"chunkstream/extract"
 	"chunkstream/files"
@@ -21,6 +24,9 @@ type sourceFlags struct {
 	NoIgnore bool     `help:"In folders, also what .gitignore and .chunkstreamignore leave out."`
 	MaxSize  byteSize `default:"64MiB" placeholder:"SIZE" help:"In folders, no larger files; 0 for any."`
 	Verbose  bool     `short:"v" help:"List what was left out, and why."`
+
+	folder func(path string) // is told of each folder that is read; may be nil
+	left   map[string]int    // how many were left out, by the reason
 }
 
 // policy checks the flags about encodings.
@@ -53,10 +59,13 @@ func (s *sourceFlags) find(arguments []string, words io.Writer) ([]files.File, e
 		return []files.File{{Path: "-"}}, nil
 	}
 	found, skipped, err := files.Find(paths, files.Options{
-		Include: s.Include, Exclude: s.Exclude, Hidden: s.Hidden, NoIgnore: s.NoIgnore, MaxBytes: int64(s.MaxSize),
+		Include: s.Include, Exclude: s.Exclude, Hidden: s.Hidden, NoIgnore: s.NoIgnore, MaxBytes: int64(s.MaxSize), Folder: s.folder,
 	})
-	if s.Verbose {
-		for _, left := range skipped {
+	s.left = map[string]int{}
+	for _, left := range skipped {
+		why, _, _ := strings.Cut(left.Why, ":")
+		s.left[why]++
+		if s.Verbose {
 			fmt.Fprintf(words, "left out  %s: %s\n", left.Path, left.Why)
 		}
 	}
@@ -73,4 +82,21 @@ func (s *sourceFlags) find(arguments []string, words io.Writer) ([]files.File, e
 		return nil, &exitError{exitUsage, err, ""}
 	}
 	return found, nil
+}
+
+// scanned says how many files there are, and what was left out, if there was a choice.
+func (s *sourceFlags) scanned(words io.Writer, found int) {
+	if found == 1 && len(s.left) == 0 {
+		return
+	}
+	line := fmt.Sprintf(" scanning   %s files", grouped(found))
+	if len(s.left) > 0 {
+		sum, reasons := 0, []string{}
+		for _, why := range slices.Sorted(maps.Keys(s.left)) {
+			sum += s.left[why]
+			reasons = append(reasons, fmt.Sprintf("%s %s", why, grouped(s.left[why])))
+		}
+		line += fmt.Sprintf(" · %s left out (%s) · -v lists them", grouped(sum), strings.Join(reasons, ", "))
+	}
+	fmt.Fprintln(words, line)
 }

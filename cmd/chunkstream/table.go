@@ -78,8 +78,10 @@ func foundWrong(n int) error {
 	if n == 0 {
 		return nil
 	}
-	return &exitError{exitFailed, fmt.Errorf("%d problems with the chunks", n), ""}
+	return &exitError{exitFailed, fmt.Errorf("%d %w", n, errWrong), ""}
 }
+
+var errWrong = errors.New("problems with the chunks")
 
 // show tells people of each file's chunks: in a table, in the text itself, or in a line for each file.
 func (c *chunkCmd) show(ctx context.Context, job *cutting, screen *screen, found []files.File) error {
