@@ -91,6 +91,11 @@ type Describer struct {
 
 // Describe cuts text by the plan, under Guard, and yields each chunk with its details.
 func (d Describer) Describe(p Plan, text string) iter.Seq2[Detail, error] {
+	return d.DescribeFrom(p, p.Splitter, text)
+}
+
+// DescribeFrom is Describe for chunks of the text that were cut elsewhere by the same plan, which from yields.
+func (d Describer) DescribeFrom(p Plan, from Splitter, text string) iter.Seq2[Detail, error] {
 	return func(yield func(Detail, error) bool) {
 		var (
 			ruler  = Ruler{UTF16: d.UTF16}
@@ -98,14 +103,13 @@ func (d Describer) Describe(p Plan, text string) iter.Seq2[Detail, error] {
 			some   [maxLevels]bool
 			n      int
 		)
-		for c, err := range Guard(p.Strategy, p.Splitter, text) {
+		for c, err := range Guard(p.Strategy, from, text) {
 			if err != nil {
 				yield(Detail{}, err)
 				return
 			}
 			t := text[c.Start:c.End]
-			from := ruler.At(text, c.Start)
-			x := Detail{Chunk: c, Index: n, Text: t, From: from, To: ruler.At(text, c.End), Size: p.Size(t), Opens: End}
+			x := Detail{Chunk: c, Index: n, Text: t, From: ruler.At(text, c.Start), To: ruler.At(text, c.End), Size: p.Size(t), Opens: End}
 			if some[c.Level] {
 				last := before[c.Level]
 				x.Overlap = max(0, last.End-c.Start)

@@ -2,6 +2,9 @@ package chunk_test
 
 import (
 	"fmt"
+	"iter"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -94,3 +97,39 @@ func TestBoundaries(t *testing.T) {
 		}
 	}
 }
+
+// Chunks that were cut elsewhere get the same details, and those that are none of the text are refused.
+func TestDescribeFrom(t *testing.T) {
+	t.Parallel()
+	text := "One sentence. Another one, and a third."
+	plan, err := chunk.Parse("recursive", []byte(`{"chunk_size":3,"unit":"words"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cut elsewhere
+	var want, got []chunk.Detail
+	for d := range (chunk.Describer{UTF16: true}).Describe(plan, text) {
+		cut, want = append(cut, d.Chunk), append(want, d)
+	}
+	for d, err := range (chunk.Describer{UTF16: true}).DescribeFrom(plan, cut, text) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, d)
+	}
+	if len(want) < 2 || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	cut[1].Start = 0
+	failed := false
+	for _, err := range (chunk.Describer{}).DescribeFrom(plan, cut, text) {
+		failed = failed || err != nil
+	}
+	if !failed {
+		t.Error("a chunk that goes back was not refused")
+	}
+}
+
+type elsewhere []chunk.Chunk
+
+func (e elsewhere) Split(string) iter.Seq[chunk.Chunk] { return slices.Values(e) }

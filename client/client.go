@@ -144,6 +144,16 @@ type Context struct {
 	Text      string `json:"text"`
 }
 
+// Document is what the server knows of a text that was submitted. The same text is one document.
+type Document struct {
+	ID        string     `json:"id"`
+	Name      string     `json:"name"` // as first given; may be empty
+	SHA256    string     `json:"sha256"`
+	Bytes     int64      `json:"bytes"` // of UTF-8
+	Chars     int64      `json:"chars"` // code points
+	CreatedAt event.Time `json:"created_at"`
+}
+
 // Submission is a document and how to cut it.
 type Submission struct {
 	// Text is the document, UTF-8. It is sent as it is read and never held in memory. Reading ends at an error, which
@@ -254,6 +264,23 @@ func (c *Client) Chunks(ctx context.Context, operationID string) iter.Seq2[Chunk
 			}
 		}
 	}
+}
+
+// Document gives what is known of a document.
+func (c *Client) Document(ctx context.Context, id string) (Document, error) {
+	var d Document
+	err := c.do(ctx, http.MethodGet, "/v1/documents/"+url.PathEscape(id), nil, c.header(), nil, &d)
+	return d, err
+}
+
+// DeleteDocument deletes a document with all its operations and chunks. One that an operation works on is refused with the
+// code document_in_use.
+func (c *Client) DeleteDocument(ctx context.Context, id string) error {
+	resp, err := c.send(ctx, http.MethodDelete, "/v1/documents/"+url.PathEscape(id), nil, c.header(), nil)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }
 
 // DocumentText gives the text that all offsets of a document's chunks refer to. Close it.

@@ -243,6 +243,21 @@ func TestWholeJob(t *testing.T) {
 	if len(completed) != 2 || completed[0] != retried.ID || completed[1] != op.ID {
 		t.Errorf("Operations: got %v, want %s and %s", completed, retried.ID, op.ID)
 	}
+
+	doc, err := c.Document(ctx, op.DocumentID)
+	if err != nil || doc.ID != op.DocumentID || doc.Bytes != int64(len(text)) || len(doc.SHA256) != 64 {
+		t.Errorf("Document: got %+v, %v", doc, err)
+	}
+	if err := c.DeleteDocument(ctx, doc.ID); err != nil {
+		t.Errorf("DeleteDocument: %v", err)
+	}
+	var gone *client.Problem
+	if _, err := c.Document(ctx, doc.ID); !errors.As(err, &gone) || gone.Status != 404 {
+		t.Errorf("the deleted document: got %v, want 404", err)
+	}
+	if err := c.DeleteDocument(ctx, doc.ID); !errors.As(err, &gone) || gone.Status != 404 {
+		t.Errorf("deleted twice: got %v, want 404", err)
+	}
 }
 
 func heardTypes(t *testing.T, events func(func(event.Event, error) bool)) string {

@@ -20,6 +20,7 @@ import (
 
 	"chunkstream/check"
 	"chunkstream/chunk"
+	"chunkstream/client"
 	"chunkstream/export"
 	"chunkstream/extract"
 	"chunkstream/files"
@@ -44,6 +45,9 @@ type chunkCmd struct {
 	View  bool `help:"Show the text itself with its chunks in colours, in place."`
 	Stats bool `help:"Show a line of figures for each file instead of its chunks; with --json as JSON Lines."`
 	Lint  bool `help:"Also check the chunks as the command lint does: say what is wrong with them, and exit with 1 if something is."`
+
+	Server string `placeholder:"URL" help:"Have this service cut the files, and follow it live."`
+	keyFlags
 
 	Resume bool `help:"With -o: go on from where an earlier run ended or was interrupted. Files whose bytes and settings are the same are not cut again, failed ones are."`
 	Watch  bool `help:"Go on: cut again what changes, until interrupted. With -o the whole output is kept up to date, else chunks of changed files are printed."`
@@ -160,7 +164,7 @@ func (c *chunkCmd) write(ctx context.Context, job *cutting, found []files.File, 
 func (c *chunkCmd) settingsOf(format string) string {
 	settings, _ := json.Marshal(c.settingFlags) // they are strings and numbers
 	return fmt.Sprint(version(), " ", chunk.Version, " ", format, " ", c.Strategy, " ", string(settings), " ", c.NoText, c.UTF16, " ", c.Count,
-		" ", c.Encoding, " ", c.Invalid)
+		" ", c.Encoding, " ", c.Invalid, " ", c.Server)
 }
 
 // job is how each file is read and cut.
@@ -174,6 +178,11 @@ func (c *chunkCmd) job(stdin io.Reader) (*cutting, error) {
 		job.choose = c.byFormat
 	} else if job.plan, err = c.plan(c.Strategy); err != nil {
 		return nil, err
+	}
+	if c.Server != "" {
+		if job.server, err = c.client(c.Server); err != nil {
+			return nil, err
+		}
 	}
 	if c.Count != "" {
 		if job.describer.Tokens, err = token.Get(c.Count); err != nil {
@@ -272,7 +281,8 @@ type cutting struct {
 	lint      bool
 	count     string // the tokenizer that flags name for looking
 	stdin     io.Reader
-	resume    *resume // nil without --resume
+	resume    *resume        // nil without --resume
+	server    *client.Client // nil to cut here
 }
 
 // block is bytes of a file's chunks; goesOn says that nothing may stand between it and the one before.
@@ -390,7 +400,7 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 
 // written is the error of writing chunks. A reader that has seen enough, such as head, is no failure.
 func written(err error) error {
-	if errors.Is(err, syscall.EPIPE) {
+	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return nil
 	}
 	return fmt.Errorf("write chunks: %w", err)
@@ -447,8 +457,14 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- block, m *me
 	room := min(blockSize+blockSize/4, 1024+2*len(text))
 	records := make([]byte, 0, room)
 	done := 0
+	splitter := plan.Splitter
+	if c.server != nil {
+		if splitter, err = remote(ctx, c.server, f.Path, text, plan, func(n int64) { m.bytes.Add(n) }); err != nil {
+			return o, err
+		}
+	}
 	var all []chunk.Detail // to be checked
-	for d, err := range c.describer.Describe(plan, text) {
+	for d, err := range c.describer.DescribeFrom(plan, splitter, text) {
 		if err != nil {
 			return o, err
 		}

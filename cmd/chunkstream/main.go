@@ -18,6 +18,7 @@ import (
 const (
 	exitFailed  = 1 // it ran and something failed
 	exitUsage   = 2 // flags, environment or configuration are wrong
+	exitDenied  = 4 // a server wants a key, or another one
 	exitNoReach = 5 // a server or database cannot be reached
 )
 
@@ -37,6 +38,8 @@ type commands struct {
 	Chunk   chunkCmd   `cmd:"" help:"Cut files into chunks, here, without a server."`
 	Compare compareCmd `cmd:"" help:"Cut a file in several ways and compare them."`
 	Lint    lintCmd    `cmd:"" help:"Check the chunks of files, for CI: exit 1 if something is wrong with them."`
+	Ops     opsCmd     `cmd:"" help:"Operations of a service: list, show, watch, cancel, retry."`
+	Docs    docsCmd    `cmd:"" help:"Documents of a service: list, get, delete."`
 	Serve   serveCmd   `cmd:"" help:"Run the service: HTTP API, live events and workers in one process."`
 	Worker  workerCmd  `cmd:"" help:"Work on operations that other processes take in."`
 	Keys    keysCmd    `cmd:"" help:"Make, list and revoke API keys."`

@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(e.Getenv("HOME"), 0o700)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": exitCode, "await": await, "shows": shows, "until": until,
+			"code": exitCode, "await": await, "shows": shows, "until": until, "envfile": envFile,
 		},
 		RequireUniqueNames: true,
 	})
@@ -77,6 +77,18 @@ func shows(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("line %d:\ngot  %q\nwant %q", i+1, got[i], want[i])
 		}
 	}
+}
+
+// envFile sets a variable as a file says, NAME=value.
+func envFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: envfile file")
+	}
+	name, value, ok := strings.Cut(strings.TrimSpace(ts.ReadFile(args[0])), "=")
+	if !ok {
+		ts.Fatalf("%s says nothing of a variable", args[0])
+	}
+	ts.Setenv(name, value)
 }
 
 // until waits until a file has something that matches.
@@ -164,7 +176,7 @@ func unnamed(t *testing.T, lines []string) (missing []string) {
 		}
 		return false
 	}
-	for _, node := range parser.Model.Leaves(false) {
+	for _, node := range parser.Model.Leaves(true) {
 		command := commandOf(node)
 		if !named(command, "") {
 			missing = append(missing, command)

@@ -40,7 +40,7 @@ type looked struct {
 
 // look cuts a file. Tokens are counted by what the flags name, else by what the sizes are in, else by what is the default for
 // looking; an empty one counts none.
-func (c *cutting) look(f files.File, tokenizer string) (*looked, error) {
+func (c *cutting) look(ctx context.Context, f files.File, tokenizer string) (*looked, error) {
 	doc, plan, err := c.read(f)
 	if err != nil {
 		return nil, err
@@ -54,8 +54,13 @@ func (c *cutting) look(f files.File, tokenizer string) (*looked, error) {
 			return nil, err
 		}
 	}
-	begin := time.Now()
-	for d, err := range describer.Describe(plan, doc.Text) {
+	begin, splitter := time.Now(), plan.Splitter
+	if c.server != nil {
+		if splitter, err = remote(ctx, c.server, f.Path, doc.Text, plan, func(int64) {}); err != nil {
+			return nil, err
+		}
+	}
+	for d, err := range describer.DescribeFrom(plan, splitter, doc.Text) {
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +108,7 @@ func (c *chunkCmd) show(ctx context.Context, job *cutting, screen *screen, found
 		if ctx.Err() != nil {
 			return &exitError{exitInterrupted, errors.New("interrupted"), ""}
 		}
-		l, err := job.look(f, tokenizer)
+		l, err := job.look(ctx, f, tokenizer)
 		if err != nil {
 			failed++
 			fmt.Fprintf(c.stderr, "! %s: %v\n", f.Path, err)
