@@ -44,6 +44,7 @@ type commands struct {
 	Worker  workerCmd  `cmd:"" help:"Work on operations that other processes take in."`
 	Keys    keysCmd    `cmd:"" help:"Make, list and revoke API keys."`
 	Demo    demoCmd    `cmd:"" help:"Show it: Redis and a worker are killed in the middle, and nothing is lost."`
+	Config  configCmd  `cmd:"" help:"The configuration file: init, check, show."`
 	Doctor  doctorCmd  `cmd:"" help:"Look at everything the service would stand on, and say what to mend."`
 	Bench   BenchCmd   `cmd:"" help:"Measure it on this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -81,16 +82,22 @@ func main() {
 // run executes one command line and gives the exit code.
 func run(ctx context.Context, args []string) int {
 	cmds := commands{screen: screen{in: os.Stdin, out: os.Stdout, err: os.Stderr}}
+	settings := &configs{}
 	parser, err := kong.New(&cmds,
 		kong.Name("chunkstream"),
 		kong.Description("Documents in, durable chunks out, progress live."),
 		kong.UsageOnError(),
 		kong.DefaultEnvars("CHUNKSTREAM"),
+		kong.Resolvers(settings),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&cmds.screen),
 	)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chunkstream:", err)
+		return exitUsage
+	}
+	if err := settings.read(args, parser.Model.Node); err != nil {
+		fmt.Fprintf(os.Stderr, "chunkstream: %v\n  See: chunkstream config --help\n", err)
 		return exitUsage
 	}
 	parsed, err := parser.Parse(args)

@@ -9,9 +9,10 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// screen is where a command's words go, and the flag that all commands have.
+// screen is where a command's words go, and the flags that all commands have.
 type screen struct {
-	Color string `default:"auto" enum:"auto,always,never" help:"Colours: auto (on a terminal, unless NO_COLOR is set), always or never."`
+	Config string `placeholder:"FILE" help:"Settings from this file instead of chunkstream.yaml in this folder and the user's: see chunkstream config --help."`
+	Color  string `default:"auto" enum:"auto,always,never" help:"Colours: auto (on a terminal, unless NO_COLOR is set), always or never."`
 
 	in       io.Reader
 	out, err io.Writer

@@ -22,7 +22,7 @@ import (
 const scripts = "testdata/script"
 
 // TestScripts runs every script as a user would type it: with the real program, an empty home and nothing of ours in the
-// environment. "code N command …" wants that exit code, "shows FILE" that what was printed is the file, in which "…" is
+// environment. "code N command …" wants that exit code, "shows FILE [stderr]" that what was printed is the file, in which "…" is
 // anything on a line. $ADDRESS is free to listen on.
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -63,11 +63,15 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 
 // shows compares what the last command printed with a file, line by line.
 func shows(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: shows file")
+	if neg || len(args) == 0 || len(args) > 2 {
+		ts.Fatalf("usage: shows file [stderr]")
+	}
+	stream := "stdout"
+	if len(args) == 2 {
+		stream = args[1]
 	}
 	want := strings.Split(ts.ReadFile(args[0]), "\n")
-	got := strings.Split(strings.ReplaceAll(ts.ReadFile("stdout"), "\r", ""), "\n")
+	got := strings.Split(strings.ReplaceAll(ts.ReadFile(stream), "\r", ""), "\n")
 	for i := range max(len(want), len(got)) {
 		if i >= len(want) || i >= len(got) {
 			ts.Fatalf("got %d lines, want %d", len(got), len(want))

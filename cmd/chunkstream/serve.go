@@ -193,39 +193,61 @@ const sampleName = "sample.md"
 
 // announce prints where everything is, once it is there.
 func (c *serveCmd) announce(addr net.Addr, open bool, firstKey string, began time.Time, sample any) {
-	at := addr.String()
-	var b strings.Builder
-	mode := "embedded (SQLite; no Redis, no Postgres needed)"
+	at := reachable(addr)
+	mode := "embedded mode (no Redis, no Postgres needed)"
 	if c.Database != "" || c.Redis != "" {
 		mode = c.standsOn()
 	}
-	fmt.Fprintf(&b, "chunkstream %s · %s\n\n", version(), mode)
 	s := ""
 	if c.TLSCert != "" {
 		s = "s"
 	}
-	fmt.Fprintf(&b, "  open      http%s://%s\n", s, at)
-	fmt.Fprintf(&b, "  API       http%s://%s/v1   docs http%s://%s/docs\n", s, at, s, at)
-	fmt.Fprintf(&b, "  live      ws%s://%s/v1/ws   SSE http%s://%s/v1/events\n", s, at, s, at)
-	fmt.Fprintf(&b, "  metrics   http%s://%s/metrics\n", s, at)
+	type branch struct{ name, what string }
+	branches := []branch{
+		{"open", "http" + s + "://" + at},
+		{"API", fmt.Sprintf("http%s://%s/v1      docs http%s://%s/docs", s, at, s, at)},
+		{"live", fmt.Sprintf("ws%s://%s/v1/ws     SSE  http%s://%s/v1/events", s, at, s, at)},
+		{"metrics", fmt.Sprintf("http%s://%s/metrics", s, at)},
+	}
 	if id, ok := sample.(string); ok && id != "" {
-		fmt.Fprintf(&b, "  sample    http%s://%s/v1/operations/%s/chunks\n", s, at, id)
+		branches = append(branches, branch{"sample", fmt.Sprintf("http%s://%s/operations/%s", s, at, id)})
 	}
+	work := fmt.Sprintf("%d large and %d small operations at once", c.Workers, smallSlots*c.Workers)
 	if c.Database == "" {
-		fmt.Fprintf(&b, "  data      %s\n", c.Data)
+		work = fmt.Sprintf("%s  (%s)", c.Data, work)
+		branches = append(branches, branch{"data", work})
+	} else {
+		branches = append(branches, branch{"work", work})
 	}
-	fmt.Fprintf(&b, "  work      %d large and %d small operations at once in this process\n\n", c.Workers, smallSlots*c.Workers)
+	var b strings.Builder
+	fmt.Fprintf(&b, "  chunkstream %s · %s\n\n", version(), mode)
+	for i, one := range branches {
+		twig := "├─"
+		if i == len(branches)-1 {
+			twig = "└─"
+		}
+		fmt.Fprintf(&b, "  %s %-10s %s\n", twig, one.name, one.what)
+	}
+	b.WriteString("\n")
 	if open {
-		b.WriteString("  Loopback only, so no key is asked. To serve a network: --access keys --listen :8484.\n")
+		b.WriteString("  Loopback only, so no key is asked. To serve a network:\n    chunkstream serve --access keys --listen :8484\n")
 	}
 	if firstKey != "" {
 		fmt.Fprintf(&b, "  admin     %s\n            This administrator's key is shown this once. Make others with it, or with: chunkstream keys create\n\n", firstKey)
 	}
-	fmt.Fprintf(&b, "  Ready in %d ms. Ctrl-C stops.\n", time.Since(began).Milliseconds())
+	fmt.Fprintf(&b, "  Ready in %d ms. Press Ctrl-C to stop.\n", time.Since(began).Milliseconds())
 	fmt.Fprint(c.out, b.String())
 	if c.Open {
 		openBrowser("http" + s + "://" + at)
 	}
+}
+
+// reachable is an address that can be clicked: where every interface is listened on, this machine's name for itself.
+func reachable(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		return fmt.Sprintf("localhost:%d", tcp.Port)
+	}
+	return addr.String()
 }
 
 // openBrowser starts the desktop's browser and does not wait for it; without a desktop nothing happens.
