@@ -48,10 +48,25 @@ type commands struct {
 	Doctor  doctorCmd  `cmd:"" help:"Look at everything the service would stand on, and say what to mend."`
 	Bench   BenchCmd   `cmd:"" help:"Measure it on this machine."`
 	Version versionCmd `cmd:"" help:"Print the version."`
-	Parse   parseCmd   `cmd:"" name:"parse-child" hidden:""`
+
+	Completion completionCmd `cmd:"" help:"Print what bash, zsh or fish need to complete command lines."`
+	Complete   completeCmd   `cmd:"" hidden:""`
+	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
+	Parse      parseCmd      `cmd:"" name:"parse-child" hidden:""`
 }
 
 type versionCmd struct{}
+
+// Help is what --help shows below the description.
+func (commands) Help() string {
+	return `Examples:
+  chunkstream chunk README.md             a table of its chunks, here and now
+  chunkstream chunk docs/ -o chunks.jsonl a whole folder
+  chunkstream lint docs/                  what is wrong with the chunks, for CI
+  chunkstream compare README.md           what each strategy makes of it
+  chunkstream serve                       the service, with a page in the browser
+  chunkstream ops watch op_…              follow an operation of a service`
+}
 
 // Run prints the version, the commit it was built from if known, and the platform.
 func (versionCmd) Run() error {

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -192,14 +191,4 @@ func unnamed(t *testing.T, lines []string) (missing []string) {
 		}
 	}
 	return missing
-}
-
-// commandOf is a command as it is typed behind the program's name.
-func commandOf(node *kong.Node) string {
-	var words []string
-	for ; node != nil && node.Type == kong.CommandNode; node = node.Parent {
-		words = append(words, node.Name)
-	}
-	slices.Reverse(words)
-	return strings.Join(words, " ")
 }
