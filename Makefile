@@ -1,5 +1,5 @@
 # Short names for what ./test and the go command do.
-.PHONY: help serve test all kill fuzz bench
+.PHONY: help serve test all kill fuzz bench dist
 
 help:  ## this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST)
@@ -15,3 +15,5 @@ fuzz:  ## every fuzz target
 	./test fuzz
 bench: ## benchmarks, and the service under load
 	./test bench
+dist:  ## archives for every platform, with checksums and lists of parts, in dist/
+	packaging/dist

@@ -74,17 +74,21 @@ func (versionCmd) Run() error {
 	return nil
 }
 
+// release is the version; packaging/dist sets it by -X main.release.
+var release = "0.1.0"
+
+// version is the release, with the commit if the program was built in a checkout.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "0.1.0"
+		return release
 	}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return "0.1.0+" + s.Value[:12]
+			return release + "+" + s.Value[:12]
 		}
 	}
-	return "0.1.0"
+	return release
 }
 
 func main() {
