@@ -117,7 +117,11 @@ func (c *chunkCmd) Run(ctx context.Context, screen *screen) error {
 // find gives the files to cut, the output not among them.
 func (c *chunkCmd) find() ([]files.File, error) {
 	found, err := c.sourceFlags.find(c.Paths, c.stderr)
-	return slices.DeleteFunc(found, func(f files.File) bool { return c.ours(f.Path) }), err
+	found = slices.DeleteFunc(found, func(f files.File) bool { return c.ours(f.Path) })
+	if err == nil && len(found) == 0 {
+		err = &exitError{exitNothing, errors.New("the output is the only file"), "-o with another name"}
+	}
+	return found, err
 }
 
 // write cuts the files once and writes their chunks.
@@ -370,6 +374,9 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 		if ctx.Err() != nil {
 			break
 		}
+		if hopeless(results[i].err) {
+			return results[i].err
+		}
 		if r := &results[i]; c.resume != nil {
 			if err := c.resume.end(r.key, r.chunks, r.text, r.err); err != nil {
 				return written(err)
@@ -396,6 +403,12 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 		return &exitError{exitFailed, fmt.Errorf("%w: %d of %d", errSomeFailed, failed, len(found)), ""}
 	}
 	return m.wrong()
+}
+
+// hopeless reports whether an error would be every file's: the server does not let us in, or cannot be reached.
+func hopeless(err error) bool {
+	e, ok := errors.AsType[*exitError](err)
+	return ok && (e.code == exitDenied || e.code == exitNoReach)
 }
 
 // written is the error of writing chunks. A reader that has seen enough, such as head, is no failure.

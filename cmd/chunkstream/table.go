@@ -109,6 +109,9 @@ func (c *chunkCmd) show(ctx context.Context, job *cutting, screen *screen, found
 			return &exitError{exitInterrupted, errors.New("interrupted"), ""}
 		}
 		l, err := job.look(ctx, f, tokenizer)
+		if hopeless(err) {
+			return err
+		}
 		if err != nil {
 			failed++
 			fmt.Fprintf(c.stderr, "! %s: %v\n", f.Path, err)
