@@ -2,15 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"chunkstream/chunk"
 )
@@ -228,6 +232,68 @@ func TestChunkCommandOrder(t *testing.T) {
 	many, _, _ := cli(t, dir, "", "chunk", ".", "-j", "7", "--chunk-size", "200")
 	if one != many || len(one) < 1<<20 {
 		t.Errorf("got %d bytes by one and %d by seven, want the same", len(one), len(many))
+	}
+}
+
+// An interrupt leaves lines that are whole, the output as it was, and what is done to go on from. The second file is a pipe, so
+// that the interrupt comes while it is read.
+func TestChunkCommandInterrupted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"a.txt": "One. Two.", "c.txt": "Three.", "out.jsonl": "before\n"})
+	in := func(name string) string { return filepath.Join(dir, name) }
+	if err := syscall.Mkfifo(in("b.txt"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := func(ctx context.Context, said io.Writer) error {
+		return (&chunkCmd{Paths: []string{in("a.txt"), in("b.txt"), in("c.txt")}, Strategy: "recursive", sourceFlags: sourceFlags{Invalid: "reject"},
+			Output: in("out.jsonl"), Resume: true, Jobs: 2}).Run(ctx, &screen{out: io.Discard, err: said})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- command(ctx, io.Discard) }()
+	manifest := in("out.jsonl.partial.1.manifest")
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(time.Millisecond) {
+		if b, _ := os.ReadFile(manifest); strings.Contains(string(b), "a.txt") { // it may come to be
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal("the first file was not done within a minute")
+		}
+	}
+	cancel()
+	if err := os.WriteFile(in("b.txt"), []byte("Never."), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := <-ended
+	if e, ok := errors.AsType[*exitError](err); !ok || e.code != exitInterrupted || !strings.Contains(e.hint, "goes on from there") {
+		t.Errorf("got %v", err)
+	}
+	part, _ := os.ReadFile(in("out.jsonl.partial.1"))
+	if all := linesOf(t, string(part)); len(all) != 1 || all[0].Text != "One. Two." {
+		t.Errorf("got %s", part)
+	}
+	if b, _ := os.ReadFile(in("out.jsonl")); string(b) != "before\n" {
+		t.Errorf("the output became %q", b)
+	}
+	if err := os.Remove(in("b.txt")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, map[string]string{"b.txt": "Now."})
+	var said bytes.Buffer
+	if err := command(t.Context(), &said); err != nil || !strings.Contains(said.String(), "3 ok · 1 of them unchanged") {
+		t.Errorf("got %v, %s", err, said.String())
+	}
+	b, _ := os.ReadFile(in("out.jsonl"))
+	var texts []string
+	for _, l := range linesOf(t, string(b)) {
+		texts = append(texts, l.Text)
+	}
+	if want := []string{"One. Two.", "Now.", "Three."}; !slices.Equal(texts, want) {
+		t.Errorf("got %q, want %q", texts, want)
+	}
+	if left, _ := filepath.Glob(in("*.partial.*")); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 }
 
