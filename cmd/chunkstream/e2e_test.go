@@ -174,7 +174,7 @@ func TestSampleIsChunked(t *testing.T) {
 		if len(ops) != 1 || ops[0].Status != "completed" || ops[0].Chunks < 2 {
 			t.Fatalf("%+v", ops)
 		}
-		if out := s.output.String(); !strings.Contains(out, "/v1/operations/"+ops[0].ID+"/chunks") ||
+		if out := s.output.String(); !strings.Contains(out, "/operations/"+ops[0].ID+"\n") ||
 			!strings.Contains(out, "http://"+address) {
 			t.Errorf("the start said\n%s", out)
 		}
