@@ -203,6 +203,10 @@ func (c *chaos) suffer(ctx context.Context, p *process, faults []fault) {
 		c.untilBitten(ctx, rng, f, func(ctx context.Context, f fault) outcome { return c.processFault(ctx, p, f) },
 			func(k kind) bool { return slices.Contains(victims(k.name, c.processes), p.name) })
 	}
+	// The faults of the others go on, and a frozen worker bites only when somebody is there to take its work.
+	if err := c.up(ctx, p); err != nil && ctx.Err() == nil {
+		c.violate("%v", err)
+	}
 }
 
 // untilBitten tries a fault, and others of its lane in its place when it could not bite.
