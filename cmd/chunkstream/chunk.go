@@ -287,6 +287,7 @@ type cutting struct {
 	stdin     io.Reader
 	resume    *resume        // nil without --resume
 	server    *client.Client // nil to cut here
+	written   chan []byte    // blocks that may be filled again
 }
 
 // block is bytes of a file's chunks; goesOn says that nothing may stand between it and the one before.
@@ -318,6 +319,7 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 		err error // this and outcome are read when blocks is closed
 	}
 	results := make([]result, len(found))
+	c.written = make(chan []byte, jobs*blocks)
 	turn := make(chan struct{}, jobs)
 	ready := make(chan int, jobs)
 	wg.Go(func() {
@@ -368,6 +370,10 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 			}
 			if err := write(between, b.bytes); err != nil {
 				return written(err)
+			}
+			select {
+			case c.written <- b.bytes:
+			default:
 			}
 			some = true
 		}
@@ -454,7 +460,12 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- block, m *me
 	}
 	text := doc.Text
 	m.size(f, len(text))
-	sum := sha256.Sum256([]byte(text))
+	var sum [sha256.Size]byte
+	if string(source) == text { // of UTF-8, mostly: nothing need be copied
+		sum = sha256.Sum256(source)
+	} else {
+		sum = sha256.Sum256([]byte(text))
+	}
 	r := export.Record{
 		Document: f.Path, Strategy: plan.Strategy, Unit: unitOf(plan), UTF16: c.describer.UTF16,
 		Tokens: c.describer.Tokens != nil, NoText: c.noText,
@@ -468,7 +479,7 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- block, m *me
 	hash := hex.EncodeToString(sum[:])
 	o.text = int64(len(text))
 	room := min(blockSize+blockSize/4, 1024+2*len(text))
-	records := make([]byte, 0, room)
+	records := c.room(room)
 	done := 0
 	splitter := plan.Splitter
 	if c.server != nil {
@@ -503,7 +514,7 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- block, m *me
 			if err := send(block{bytes: records}); err != nil {
 				return o, err
 			}
-			records = make([]byte, 0, room)
+			records = c.room(room)
 		}
 	}
 	m.bytes.Add(int64(len(text) - done))
@@ -516,6 +527,18 @@ func (c *cutting) file(ctx context.Context, f files.File, to chan<- block, m *me
 		o.problems = check.Chunks(plan, doc.Format.Kind, text, all).Problems
 	}
 	return o, nil
+}
+
+// room is an empty block for n bytes: one that was written, if there is one.
+func (c *cutting) room(n int) []byte {
+	select {
+	case b := <-c.written:
+		if cap(b) >= n {
+			return b[:0]
+		}
+	default:
+	}
+	return make([]byte, 0, n)
 }
 
 // read gives a file's text, and how to cut it.
