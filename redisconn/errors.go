@@ -84,6 +84,26 @@ func Classify(err error) (class Class, safeToRepeat bool) {
 	return ClassUnknown, false
 }
 
+// Cause is Classify for whoever tells a person what to mend: a call that was not tried because the breaker is open has
+// the class of the failure that opened it. It is "" for nil.
+func Cause(err error) Class {
+	var n *notTried
+	if errors.As(err, &n) {
+		return n.class
+	}
+	class, _ := Classify(err)
+	return class
+}
+
+// notTried is the error of a call while the breaker is open.
+type notTried struct {
+	class Class
+	err   error
+}
+
+func (n *notTried) Error() string { return "not tried, for lately: " + n.err.Error() }
+func (n *notTried) Unwrap() error { return n.err }
+
 // dialError is a connection that did not come about: whatever waited for it was not sent.
 type dialError struct{ err error }
 

@@ -33,6 +33,9 @@ func opens(t *testing.T, c *Commands, class Class) {
 	})
 	_, err := c.Incr(t.Context(), "opens")
 	wants(t, "a call with the breaker open", err, ClassUnavailable, true)
+	if got := Cause(err); got != class {
+		t.Errorf("the cause of a call that was not tried is %q, want %q", got, class)
+	}
 	if c.Stats().Up {
 		t.Error("the role says that it is up while its breaker is open")
 	}

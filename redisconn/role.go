@@ -2,7 +2,6 @@ package redisconn
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -71,11 +70,11 @@ func (r *role) begin() (*link, *fault) {
 	case r.closed:
 		return nil, &fault{class: ClassClosed, err: ErrClosed}
 	case r.openly.Load() || r.link == nil:
-		why := r.why.err
-		if why == nil {
-			why = &dialError{errNotYet}
+		why := &notTried{r.why.class, r.why.err}
+		if why.err == nil {
+			why = &notTried{ClassUnavailable, &dialError{errNotYet}}
 		}
-		return nil, &fault{class: ClassUnavailable, err: fmt.Errorf("not tried, for lately: %w", why)}
+		return nil, &fault{class: ClassUnavailable, err: why}
 	}
 	r.link.calls.Add(1)
 	return r.link, nil

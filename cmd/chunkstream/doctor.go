@@ -133,8 +133,7 @@ func (c *doctorCmd) redis(ctx context.Context) (all []finding) {
 		if rtt, err = conns.Commands.Ping(ctx); err == nil {
 			break
 		}
-		class, _ := redisconn.Classify(err)
-		if class == redisconn.ClassAuth {
+		if redisconn.Cause(err) == redisconn.ClassAuth {
 			return []finding{{what: "redis", found: err.Error(), fix: "check the URL's user and password", serious: true}}
 		}
 		select {
