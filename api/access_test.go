@@ -50,7 +50,7 @@ var routeBodies = map[string]string{
 	"POST /v1/operations/{id}/cancel": "", "POST /v1/operations/{id}/retry": "",
 	"POST /v1/preview": `{"text":"One. Two."}`, "POST /v1/compare": `{"text":"One. Two.","strategies":[{},{"strategy":"sentence"}]}`,
 	"POST /v1/recommend": `{"text":"One. Two."}`,
-	"POST /v1/batches":   `{"documents":[{"text":"One."}]}`, "POST /v1/batches/{id}/cancel": "", "POST /v1/configurations": `{"name":"one"}`,
+	"POST /v1/batches":   `{"documents":[{"text":"One."}]}`, "POST /v1/batches/{id}/cancel": "", "POST /v1/batches/{id}/retry": "", "POST /v1/configurations": `{"name":"one"}`,
 	"PUT /v1/configurations/{id}": `{"name":"one"}`,
 	"POST /v1/keys":               `{"owner":"somebody"}`, "POST /v1/blocks": `{"kind":"token","value":"t-1"}`, "POST /v1/tickets": `{}`,
 }
@@ -82,6 +82,7 @@ func (o objects) path(t *testing.T, route string) string {
 		id = o.operation
 	}
 	path = strings.Replace(path, "{id}", id, 1)
+	path = strings.Replace(path, "{chunk}", "0", 1)
 	if strings.Contains(path, "{") {
 		t.Fatalf("%s: say here what to put into the path", route)
 	}
@@ -147,6 +148,13 @@ func TestMatrix(t *testing.T) {
 		k, _ := s.key(owner, allScopes, 0)
 		op := s.post("/v1/operations", "Text of "+owner, bearer(k)).json(t)
 		o.operation, o.document = op["id"].(string), op["document_id"].(string)
+		for _, run := range s.claim() { // so that it has a chunk
+			n := run.Operation.BytesTotal
+			batch := store.Batch{Chunks: []store.Chunk{{EndByte: n, EndChar: n}}, BytesDone: n, Last: true}
+			if _, err := run.Commit(ctx, batch); err != nil {
+				t.Fatal(err)
+			}
+		}
 		_, o.key = s.key(owner, 0, 0)
 		o.batch = s.post("/v1/batches", `{"documents":[{"text":"`+owner+`"}]}`, asJSON, bearer(k)).str(t, "id")
 		o.configuration = s.post("/v1/configurations", `{"name":"of `+owner+`"}`, asJSON, bearer(k)).str(t, "id")

@@ -87,6 +87,7 @@ type API struct {
 	settings  settingTypes
 	previews  *semaphore.Weighted // slots
 	json      *semaphore.Weighted // bytes
+	cache     *cache
 	bodyGrace time.Duration
 	admission *admission
 
@@ -117,6 +118,7 @@ func New(cfg Config) (*API, error) {
 		origin:    http.NewCrossOriginProtection(),
 		previews:  semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
 		json:      semaphore.NewWeighted(jsonInFlight),
+		cache:     newCache(),
 		bodyGrace: bodyGrace,
 		admission: newAdmission(cfg.Limits, cfg.Store.Load),
 		draining:  make(chan struct{}),

@@ -334,7 +334,7 @@ func TestBadQueries(t *testing.T) {
 func TestPreviewStopsAtItsLimit(t *testing.T) {
 	s := idle(t)
 	p := s.post("/v1/preview?chunk_size=5&unit=bytes&limit=3", strings.Repeat("word ", 1000)).json(t)
-	wantFields(t, "preview", p, []string{"bytes_total", "chars_total", "config", "data", "has_more", "source", "strategy"})
+	wantFields(t, "preview", p, []string{"bytes_total", "chars_total", "config", "configuration", "data", "has_more", "source", "strategy"})
 	if len(p["data"].([]any)) != 3 || p["has_more"] != true || p["bytes_total"] != float64(5000) {
 		t.Errorf("got %v", p)
 	}

@@ -23,9 +23,12 @@ const maxBatch = 100
 
 // BatchBody is the body of POST /v1/batches.
 type BatchBody struct {
-	Name      string          `json:"name,omitempty" maxLength:"255" doc:"For people"`
-	Strategy  string          `json:"strategy,omitempty" default:"recursive" doc:"For documents that name none"`
-	Config    object          `json:"config,omitempty" doc:"For documents that name neither strategy nor config"`
+	Name     string `json:"name,omitempty" maxLength:"255" doc:"For people"`
+	Strategy string `json:"strategy,omitempty" default:"recursive" doc:"For documents that name none"`
+	Config   object `json:"config,omitempty" doc:"For documents that name neither strategy nor config"`
+
+	Configuration string `json:"configuration,omitempty" doc:"A saved configuration, by id or name, in place of strategy and config"`
+
 	Documents []BatchDocument `json:"documents" minItems:"1" maxItems:"100"`
 }
 
@@ -36,6 +39,8 @@ type BatchDocument struct {
 	Name       string `json:"name,omitempty" maxLength:"255"`
 	Strategy   string `json:"strategy,omitempty"`
 	Config     object `json:"config,omitempty"`
+
+	Configuration string `json:"configuration,omitempty" doc:"A saved configuration, by id or name, in place of strategy and config"`
 }
 
 // Batch is operations that were submitted together, and how far they are.
@@ -78,6 +83,14 @@ func (a *API) registerBatches() {
 		Method: "GET", Path: "/v1/batches/{id}", OperationID: "getBatch", Tags: operationsTag, Security: needs(auth.OperationsRead),
 		Summary: "How far a batch is, and its operations",
 	}, a.getBatch)
+	a.plain(huma.Operation{
+		Method: "POST", Path: "/v1/batches/{id}/retry", OperationID: "retryBatch", Tags: operationsTag, Security: needs(auth.OperationsWrite),
+		Summary: "Run what has failed of a batch again",
+		Description: "Each failed operation is run again as a new one, which names it in retry_of and takes its place in the batch. " +
+			"Repeating the request makes no second one; without failed operations the batch is answered as it is.",
+		Parameters: []*huma.Param{inPath("id", "The batch")},
+		Responses:  a.responses(http.StatusAccepted, "The batch, with the new operations", map[string]*huma.Schema{"application/json": schemaOf[Batch](a)}),
+	}, a.retryBatch)
 	typed(a, huma.Operation{
 		Method: "POST", Path: "/v1/batches/{id}/cancel", OperationID: "cancelBatch", Tags: operationsTag, Security: needs(auth.OperationsWrite),
 		Summary: "Cancel what has not ended of a batch",
@@ -88,6 +101,7 @@ func (a *API) registerBatches() {
 type batchItem struct {
 	text, documentID, name string
 	plan                   chunk.Plan
+	used                   store.UsedConfiguration
 }
 
 func (a *API) submitBatch(w http.ResponseWriter, r *http.Request) error {
@@ -104,11 +118,11 @@ func (a *API) submitBatch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	f, err := a.readJSON(w, r, MaxText, "name", "strategy", "config", "documents")
+	f, err := a.readJSON(w, r, MaxText, "name", "strategy", "config", "configuration", "documents")
 	if err != nil {
 		return err
 	}
-	items, name, err := a.batchItems(f)
+	items, name, err := a.batchItems(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -143,7 +157,7 @@ func (a *API) submitBatch(w http.ResponseWriter, r *http.Request) error {
 }
 
 // batchItems checks all of a batch before anything of it is made.
-func (a *API) batchItems(f fields) (items []batchItem, name string, err error) {
+func (a *API) batchItems(ctx context.Context, f fields) (items []batchItem, name string, err error) {
 	if err := f.needs("documents"); err != nil {
 		return nil, "", err
 	}
@@ -153,7 +167,7 @@ func (a *API) batchItems(f fields) (items []batchItem, name string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	standard, err := a.choice(f)
+	standard, used, err := a.choice(ctx, f)
 	if err != nil {
 		return nil, "", err
 	}
@@ -165,11 +179,11 @@ func (a *API) batchItems(f fields) (items []batchItem, name string, err error) {
 		if raw[0] != '{' {
 			return nil, "", f.wrong("documents", "an array of objects")
 		}
-		one, err := objectFields(f.at("documents", i), raw, []string{"text", "document_id", "name", "strategy", "config"})
+		one, err := objectFields(f.at("documents", i), raw, []string{"text", "document_id", "name", "strategy", "config", "configuration"})
 		if err != nil {
 			return nil, "", err
 		}
-		item := batchItem{plan: standard}
+		item := batchItem{plan: standard, used: used}
 		for to, from := range map[*string]string{&item.text: "text", &item.documentID: "document_id", &item.name: "name"} {
 			if *to, err = one.text(from); err != nil {
 				return nil, "", err
@@ -184,8 +198,8 @@ func (a *API) batchItems(f fields) (items []batchItem, name string, err error) {
 			err = problem("empty_document", one.path+"text", "%stext is empty", one.path)
 		case one.has("document_id") && !validID("doc_", item.documentID):
 			err = problem("not_found", one.path+"document_id", "there is no such document here")
-		case one.has("strategy") || one.has("config"):
-			item.plan, err = a.choice(one)
+		case one.has("strategy") || one.has("config") || one.has("configuration"):
+			item.plan, item.used, err = a.choice(ctx, one)
 		}
 		if err != nil {
 			return nil, "", err
@@ -205,7 +219,7 @@ func (a *API) submitItem(ctx context.Context, item batchItem, key string) (strin
 	}
 	made, err := a.create(ctx, store.NewOperation{
 		Owner: owner(ctx), Name: item.name, Staged: staged, DocumentID: item.documentID, Strategy: item.plan.Strategy,
-		Settings: item.plan.Settings, SplitterVersion: chunk.Version, IdempotencyKey: key,
+		Settings: item.plan.Settings, SplitterVersion: chunk.Version, IdempotencyKey: key, Configuration: item.used,
 		RequestHash: requestHash("", item.documentID, item.name, item.plan.Strategy, string(item.plan.Settings)),
 	})
 	if err != nil {
@@ -245,6 +259,42 @@ func (a *API) getBatch(ctx context.Context, in *batchInput) (*batchOutput, error
 		return nil, err
 	}
 	return &batchOutput{viewOfBatch(b)}, nil
+}
+
+// retryBatch runs what has failed of a batch again. Each new operation stands in the batch where the failed one stood; its
+// key makes sure that however often and however far this is repeated there is one for each.
+func (a *API) retryBatch(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	b, err := a.batch(ctx, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	leave, err := a.admission.enter(ctx, b.Owner, 0)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	for _, op := range b.Operations {
+		if op.Status != store.Failed {
+			continue
+		}
+		made, err := a.again(ctx, op, "batch-retry-"+op.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			continue // its document was deleted meanwhile
+		}
+		if err == nil {
+			err = a.cfg.Store.ReplaceInBatch(ctx, b.Owner, b.ID, op.ID, made.Operation.ID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if b, err = a.batch(ctx, b.ID); err != nil {
+		return err
+	}
+	w.Header().Set("Location", "/v1/batches/"+b.ID)
+	writeJSON(w, http.StatusAccepted, viewOfBatch(b))
+	return nil
 }
 
 func (a *API) cancelBatch(ctx context.Context, in *batchInput) (*batchOutput, error) {

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -52,20 +54,29 @@ type ChunkPage struct {
 	Data            []Chunk `json:"data"`
 	HasMore         bool    `json:"has_more" doc:"More chunks are stored already"`
 	NextCursor      string  `json:"next_cursor" doc:"Empty on the last page"`
+	OperationID     string  `json:"operation_id" doc:"Whose chunks they are"`
 	OperationStatus string  `json:"operation_status" doc:"completed: these are all; otherwise more may come"`
+	At              []int64 `json:"at,omitempty" doc:"With at_byte or at_char: the indexes of the chunks that hold the place, at most 100; absent when none does"`
 }
 
 // How many chunks a page has.
 const (
 	defaultChunks = 100
 	maxChunks     = 1000
+	maxAround     = 100
+	maxHolding    = 100 // chunks that hold one place
 )
+
+// chunkID needs of c its span and its level alone.
+func chunkID(sha256, strategy string, settings []byte, c store.Chunk) string {
+	return chunk.ID(sha256, strategy, settings, chunk.Chunk{
+		Span: chunk.Span{Start: int(c.StartByte), End: int(c.EndByte)}, Level: c.Facts.Level,
+	})
+}
 
 func viewOfChunk(sha256, strategy string, settings []byte, c store.Chunk, text, utf16 bool) Chunk {
 	v := Chunk{
-		ID: chunk.ID(sha256, strategy, settings, chunk.Chunk{
-			Span: chunk.Span{Start: int(c.StartByte), End: int(c.EndByte)}, Level: c.Facts.Level,
-		}),
+		ID:    chunkID(sha256, strategy, settings, c),
 		Index: c.Index, StartByte: c.StartByte, EndByte: c.EndByte, StartChar: c.StartChar, EndChar: c.EndChar,
 		CharCount: c.EndChar - c.StartChar, Strategy: strategy,
 	}
@@ -103,25 +114,63 @@ func viewOfChunk(sha256, strategy string, settings []byte, c store.Chunk, text, 
 	return v
 }
 
-// chunks is GET /v1/operations/{id}/chunks, a page of JSON or all of them as NDJSON.
-func (a *API) chunks(w http.ResponseWriter, r *http.Request) error {
-	query := r.URL.Query() // checked by the route
-	lines := wantsLines(r)
-	limit, from := defaultChunks, int64(0)
-	var err error
-	if lines {
-		limit = 0 // no end
+// chunkQuery is what of an operation's chunks is asked for.
+type chunkQuery struct {
+	lines       bool // NDJSON
+	limit       int  // 0: no end
+	text, utf16 bool // what is to be in them
+	at          *store.Offset
+	around      int // chunks beside those that hold at
+	cursor      string
+}
+
+// chunkQueryOf reads the query of a route that gives chunks. The route has refused what it does not know.
+func chunkQueryOf(r *http.Request) (q chunkQuery, err error) {
+	query := r.URL.Query()
+	q = chunkQuery{lines: wantsLines(r), limit: defaultChunks, around: 1, cursor: query.Get("cursor")}
+	if q.lines {
+		q.limit = 0
 	}
 	if query.Has("limit") {
-		if limit, err = atoi("limit", query.Get("limit"), 1, maxChunks); err != nil {
-			return err
+		if q.limit, err = atoi("limit", query.Get("limit"), 1, maxChunks); err != nil {
+			return q, err
 		}
 	}
-	text, err := flag(query, "text", true)
-	if err != nil {
-		return err
+	if q.text, err = flag(query, "text", true); err != nil {
+		return q, err
 	}
-	utf16, err := flag(query, "utf16", false)
+	if q.utf16, err = flag(query, "utf16", false); err != nil {
+		return q, err
+	}
+	for _, name := range []string{"at_byte", "at_char"} {
+		if !query.Has(name) {
+			continue
+		}
+		at, err := atoi(name, query.Get(name), 0, math.MaxInt)
+		switch {
+		case err != nil:
+			return q, err
+		case q.at != nil:
+			return q, problem("invalid_value", name, "give either at_byte or at_char, not both")
+		case query.Has("cursor"), query.Has("limit"):
+			return q, problem("invalid_value", name, "%s says where the page begins and around how long it is: leave cursor and limit out", name)
+		}
+		q.at = &store.Offset{At: int64(at), Chars: name == "at_char"}
+	}
+	if query.Has("around") {
+		if q.at == nil {
+			return q, problem("missing_field", "at_byte", "around needs at_byte or at_char").suggest("use limit")
+		}
+		if q.around, err = atoi("around", query.Get("around"), 0, maxAround); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+// chunks is GET /v1/operations/{id}/chunks, a page of JSON or all of them as NDJSON.
+func (a *API) chunks(w http.ResponseWriter, r *http.Request) error {
+	q, err := chunkQueryOf(r)
 	if err != nil {
 		return err
 	}
@@ -130,27 +179,124 @@ func (a *API) chunks(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if query.Has("cursor") {
-		if from, err = openChunkCursor(op, query.Get("cursor")); err != nil {
-			return err
+	return a.answerChunks(w, r, op, q)
+}
+
+// documentChunks is GET /v1/documents/{id}/chunks: those of the newest completed operation. A cursor stays with the
+// operation that it is of, so that pages fit together also when another one completes meanwhile.
+func (a *API) documentChunks(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	q, err := chunkQueryOf(r)
+	if err != nil {
+		return err
+	}
+	doc, err := a.document(ctx, r.PathValue("id"))
+	if err != nil {
+		return orNotFound(err, noDocument)
+	}
+	if q.cursor != "" {
+		place, ok := openCursor("chunks", q.cursor)
+		id, _, _ := strings.Cut(place, " ")
+		if !ok || !validID("op_", id) {
+			return badCursor()
+		}
+		op, err := a.cfg.Store.Operation(ctx, doc.Owner, id)
+		if err != nil || op.DocumentID != doc.ID {
+			return orNotFound(cmp.Or(err, error(badCursor())), badCursor)
+		}
+		return a.answerChunks(w, r, op, q)
+	}
+	ops, _, err := a.cfg.Store.Operations(ctx, doc.Owner, store.Filter{
+		DocumentID: doc.ID, Status: store.Completed, Strategy: r.URL.Query().Get("strategy"), Limit: 1,
+	})
+	if err != nil {
+		return err
+	}
+	if len(ops) == 0 {
+		return problem("not_found", "", "no operation on the document has completed").suggest("submit one with document_id")
+	}
+	return a.answerChunks(w, r, ops[0], q)
+}
+
+// oneChunk is GET /v1/operations/{id}/chunks/{chunk}, by its id or its index.
+func (a *API) oneChunk(w http.ResponseWriter, r *http.Request) error {
+	ctx, query, name := r.Context(), r.URL.Query(), r.PathValue("chunk")
+	text, err := flag(query, "text", true)
+	if err != nil {
+		return err
+	}
+	utf16, err := flag(query, "utf16", false)
+	if err != nil {
+		return err
+	}
+	op, err := a.operation(ctx, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	missing := func() error { return problem("not_found", "", "the operation has no such chunk") }
+	var index int64
+	switch {
+	case validID("chk_", name):
+		index, err = a.cfg.Store.FindChunk(ctx, op.Owner, op.ID, func(c store.Chunk) bool {
+			return chunkID(op.DocumentSHA256, op.Strategy, op.Settings, c) == name
+		})
+		if err != nil {
+			return orNotFound(err, missing)
+		}
+	default:
+		if index, err = strconv.ParseInt(name, 10, 64); err != nil || index < 0 || strconv.FormatInt(index, 10) != name {
+			return missing()
 		}
 	}
-	w.Header()["Chunkstream-Operation-Status"] = []string{string(op.Status)}
-	w.Header()["Vary"] = []string{"Accept"}
-	if lines {
-		return a.chunkLines(w, r, op, from, limit, text, utf16)
-	}
-	stored, err := a.cfg.Store.Chunks(r.Context(), op.Owner, op.ID, from, limit+1, wanted(text))
+	stored, err := a.cfg.Store.Chunks(ctx, op.Owner, op.ID, index, 1, wanted(text))
 	if err != nil {
 		return orNotFound(err, noOperation)
 	}
-	page := ChunkPage{Data: make([]Chunk, 0, len(stored)), OperationStatus: string(op.Status)}
+	if len(stored) == 0 || stored[0].Index != index {
+		return missing()
+	}
+	writeJSON(w, http.StatusOK, viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, stored[0], text, utf16))
+	return nil
+}
+
+// answerChunks answers with chunks of op.
+func (a *API) answerChunks(w http.ResponseWriter, r *http.Request, op store.Operation, q chunkQuery) (err error) {
+	from, limit := int64(0), q.limit
+	var holding []int64
+	switch {
+	case q.cursor != "" || r.URL.Query().Has("cursor"):
+		if from, err = openChunkCursor(op, q.cursor); err != nil {
+			return err
+		}
+	case q.at != nil:
+		var nearest int64
+		if holding, nearest, err = a.cfg.Store.ChunksAt(r.Context(), op.Owner, op.ID, *q.at, maxHolding); err != nil {
+			return orNotFound(err, noOperation)
+		}
+		first := nearest // of those that hold it and follow each other up to the nearest
+		for i := len(holding) - 1; i > 0 && holding[i-1] == first-1; i-- {
+			first--
+		}
+		from = max(first-int64(q.around), 0)
+		limit = max(int(nearest+int64(q.around)+1-from), 1)
+	}
+	w.Header()["Chunkstream-Operation-Id"] = []string{op.ID}
+	w.Header()["Chunkstream-Operation-Status"] = []string{string(op.Status)}
+	w.Header()["Vary"] = []string{"Accept"}
+	if q.lines {
+		return a.chunkLines(w, r, op, from, limit, q.text, q.utf16)
+	}
+	stored, err := a.cfg.Store.Chunks(r.Context(), op.Owner, op.ID, from, limit+1, wanted(q.text))
+	if err != nil {
+		return orNotFound(err, noOperation)
+	}
+	page := ChunkPage{Data: make([]Chunk, 0, len(stored)), OperationID: op.ID, OperationStatus: string(op.Status), At: holding}
 	if len(stored) > limit {
 		page.HasMore, page.NextCursor = true, chunkCursor(op, stored[limit].Index)
 		stored = stored[:limit]
 	}
 	for _, c := range stored {
-		page.Data = append(page.Data, viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, c, text, utf16))
+		page.Data = append(page.Data, viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, c, q.text, q.utf16))
 	}
 	writeJSON(w, http.StatusOK, page)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -13,6 +14,7 @@ import (
 	"chunkstream/auth"
 	"chunkstream/chunk"
 	"chunkstream/extract"
+	"chunkstream/store"
 )
 
 // The bounds of a comparison.
@@ -33,8 +35,9 @@ type CompareBody struct {
 
 // StrategyChoice is a strategy with its settings.
 type StrategyChoice struct {
-	Strategy string `json:"strategy,omitempty" default:"recursive"`
-	Config   object `json:"config,omitempty" doc:"The strategy's settings, see GET /v1/strategies"`
+	Strategy      string `json:"strategy,omitempty" default:"recursive"`
+	Config        object `json:"config,omitempty" doc:"The strategy's settings, see GET /v1/strategies"`
+	Configuration string `json:"configuration,omitempty" doc:"A saved configuration, by id or name, in place of strategy and config"`
 }
 
 // ComparePage is the answer to POST /v1/compare. Nothing of it is stored.
@@ -49,8 +52,11 @@ type ComparePage struct {
 
 // Compared is what one strategy made of the text.
 type Compared struct {
-	Strategy     string           `json:"strategy"`
-	Config       object           `json:"config" doc:"The settings, with the defaults filled in"`
+	Strategy string `json:"strategy"`
+	Config   object `json:"config" doc:"The settings, with the defaults filled in"`
+
+	Configuration *UsedConfiguration `json:"configuration,omitempty" doc:"The saved configuration that they are from"`
+
 	Unit         string           `json:"unit" doc:"What sizes count"`
 	Chunks       int64            `json:"chunks"`
 	Sizes        Sizes            `json:"sizes"`
@@ -62,7 +68,7 @@ type Compared struct {
 	Cuts         int64            `json:"cuts" doc:"Places where it cuts"`
 	SharedCuts   int64            `json:"shared_cuts" doc:"Those that the first strategy has too"`
 	OnlyCuts     int64            `json:"only_cuts" doc:"Those that no other one has"`
-	TimeMs       float64          `json:"time_ms" doc:"To cut and describe the text once, on one core, here and now"`
+	TimeMs       float64          `json:"time_ms" doc:"To cut and describe the text once, on one core, here, when it was first asked for"`
 }
 
 // Sizes describes how large chunks are, in the unit of their config. Without chunks all is 0.
@@ -106,7 +112,7 @@ func (a *API) compare(w http.ResponseWriter, r *http.Request) error {
 	if err := f.needs("strategies"); err != nil {
 		return err
 	}
-	plans, err := a.choices(f)
+	plans, used, err := a.choices(r.Context(), f)
 	if err != nil {
 		return err
 	}
@@ -118,57 +124,72 @@ func (a *API) compare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), compareTime)
-	defer cancel()
-	if err := a.acquirePreview(ctx, r); err != nil {
-		return err
+	parts := []string{text, strconv.FormatBool(cuts)}
+	for i, plan := range plans {
+		parts = append(parts, plan.Strategy, string(plan.Settings), used[i].ID, used[i].Name, strconv.FormatInt(used[i].Version, 10))
 	}
-	defer a.previews.Release(1)
-	page, err := compare(ctx, plans, text, cuts)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, page)
-	return nil
+	return a.answerCached(w, keyOf(owner(r.Context()), "compare", parts...), func() (any, error) {
+		ctx, cancel := context.WithTimeout(r.Context(), compareTime)
+		defer cancel()
+		if err := a.acquirePreview(ctx, r); err != nil {
+			return nil, err
+		}
+		defer a.previews.Release(1)
+		page, err := compare(ctx, plans, text, cuts)
+		for i := range page.Data {
+			page.Data[i].Configuration = viewOfUsed(used[i])
+		}
+		return page, err
+	})
 }
 
 // choices reads the member strategies.
-func (a *API) choices(f fields) ([]chunk.Plan, error) {
+func (a *API) choices(ctx context.Context, f fields) (plans []chunk.Plan, used []store.UsedConfiguration, err error) {
 	all, err := f.list("strategies", minCompared, maxCompared)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var plans []chunk.Plan
 	for i, raw := range all {
 		if raw[0] != '{' {
-			return nil, f.wrong("strategies", "an array of objects")
+			return nil, nil, f.wrong("strategies", "an array of objects")
 		}
 		path := f.at("strategies", i)
-		one, err := objectFields(path, raw, []string{"strategy", "config"})
+		one, err := objectFields(path, raw, []string{"strategy", "config", "configuration"})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		plan, err := a.choice(one)
+		plan, from, err := a.choice(ctx, one)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		plans = append(plans, plan)
+		plans, used = append(plans, plan), append(used, from)
 	}
-	return plans, nil
+	return plans, used, nil
 }
 
-// choice reads the members strategy and config.
-func (a *API) choice(f fields) (chunk.Plan, error) {
+// choice reads the members strategy and config, or configuration in their place.
+func (a *API) choice(ctx context.Context, f fields) (plan chunk.Plan, used store.UsedConfiguration, err error) {
 	strategy, err := f.text("strategy")
 	if err != nil {
-		return chunk.Plan{}, err
+		return plan, used, err
 	}
 	config, err := f.object("config")
 	if err != nil {
-		return chunk.Plan{}, err
+		return plan, used, err
 	}
-	plan, err := a.cfg.Parse(strategy, config)
-	return plan, below(f.path, err)
+	if f.has("configuration") {
+		name, err := f.text("configuration")
+		switch {
+		case err != nil:
+			return plan, used, err
+		case f.has("strategy"), f.has("config"):
+			return plan, used, both(f.path + "configuration")
+		}
+		plan, used, err = a.saved(ctx, name)
+		return plan, used, below(f.path, err)
+	}
+	plan, err = a.cfg.Parse(strategy, config)
+	return plan, used, below(f.path, err)
 }
 
 // smallText gives the text that the members text or document_id name, at most MaxPreview bytes.

@@ -81,3 +81,44 @@ func CheckSettings(t *testing.T, values url.Values) {
 		t.Fatalf("%v: wrote %q: %d members, %v", values, b, len(members), err)
 	}
 }
+
+// CheckCache: what is kept never exceeds its bound, goes in the order of its last use, and ends with its time.
+func CheckCache(t *testing.T) {
+	t.Helper()
+	c := newCache()
+	now := time.Now()
+	c.now = func() time.Time { return now }
+	key := func(i int) cacheKey { return keyOf("alice", "test", string(rune('a'+i))) }
+	const size = cacheEntry
+	for i := range 2 * cacheBytes / size {
+		c.put(key(i), make([]byte, size))
+		if c.get(key(0)) == nil {
+			t.Fatalf("after %d: what was used a moment ago is gone", i)
+		}
+		if c.bytes > cacheBytes || c.order.Len() != len(c.all) || c.bytes != c.order.Len()*size {
+			t.Fatalf("after %d: %d entries in the order, %d in the map, %d bytes", i, c.order.Len(), len(c.all), c.bytes)
+		}
+	}
+	if c.get(key(1)) != nil || c.get(key(2*cacheBytes/size-1)) == nil || len(c.all) != cacheBytes/size {
+		t.Errorf("%d are kept, and not the newest", len(c.all))
+	}
+	c.put(key(0), []byte("x"))
+	if string(c.get(key(0))) != "x" || c.bytes != (len(c.all)-1)*size+1 {
+		t.Errorf("put again: %d bytes", c.bytes)
+	}
+	c.put(key(99), make([]byte, size+1))
+	if c.get(key(99)) != nil {
+		t.Error("what is too large was kept")
+	}
+	now = now.Add(cacheLife + time.Second)
+	if c.get(key(0)) != nil {
+		t.Error("it outlives its time")
+	}
+	c.put(key(50), []byte("y"))
+	if len(c.all) != 1 || c.bytes != 1 {
+		t.Errorf("%d are kept beyond their time", len(c.all)-1)
+	}
+	if keyOf("a", "b", "c") == keyOf("ab", "", "c") || keyOf("a", "b", "cd") == keyOf("a", "b", "c", "d") {
+		t.Error("different parts make the same key")
+	}
+}

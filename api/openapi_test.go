@@ -115,9 +115,9 @@ func TestOpenAPI(t *testing.T) {
 	}
 	for name, fields := range map[string][]string{
 		"Operation": operationFields, "Chunk": slices.Sorted(slices.Values(slices.Concat(chunkFields, rareChunkFields))), "OperationPage": pageFields, "Document": documentFields,
-		"ChunkPage": {"data", "has_more", "next_cursor", "operation_status"}, "Links": linkFields,
+		"ChunkPage": {"at", "data", "has_more", "next_cursor", "operation_id", "operation_status"}, "Links": linkFields,
 		"Problem":    {"code", "detail", "param", "request_id", "status", "suggestion", "title", "type"},
-		"SubmitBody": {"config", "document_id", "name", "strategy", "text"},
+		"SubmitBody": {"config", "configuration", "document_id", "name", "strategy", "text"},
 		"Event":      {"data", "operation_id", "seq", "time", "type"},
 	} {
 		wantFields(t, "schema "+name, dig(doc, "components", "schemas", name, "properties"), fields)
@@ -173,8 +173,14 @@ func TestDescribedFieldsAreTaken(t *testing.T) {
 					query += "&strategy=" + strategy
 				}
 				a := s.post(tt.path+query, "x")
-				if p := wantProblem(t, tt.path+" "+name, a, 422, map[bool]string{true: "unknown_strategy",
-					false: "invalid_value"}[name == "strategy"]); p != nil && p["param"] != name {
+				status, code := 422, "invalid_value"
+				switch name {
+				case "strategy":
+					code = "unknown_strategy"
+				case "configuration":
+					status, code = 404, "not_found"
+				}
+				if p := wantProblem(t, tt.path+" "+name, a, status, code); p != nil && p["param"] != name {
 					t.Errorf("%s: %s: got param %v", tt.path, name, p["param"])
 				}
 			}

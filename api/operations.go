@@ -27,7 +27,10 @@ type Operation struct {
 	Config          object  `json:"config" doc:"The settings, with the defaults filled in"`
 	Source          *Source `json:"source" doc:"What its text was made from; null for an operation of a version that did not keep it"`
 	SplitterVersion string  `json:"splitter_version" doc:"Same text, config and version: same chunks"`
-	RetryOf         string  `json:"retry_of" doc:"The operation that this one repeats, or empty"`
+
+	Configuration *UsedConfiguration `json:"configuration" doc:"The saved configuration that strategy and config are from, or null"`
+
+	RetryOf string `json:"retry_of" doc:"The operation that this one repeats, or empty"`
 
 	Seq             int64  `json:"seq" doc:"Number of its newest event"`
 	Attempt         int64  `json:"attempt" doc:"How many times a worker took it"`
@@ -73,7 +76,8 @@ func viewOf(op store.Operation) Operation {
 	return Operation{
 		ID: op.ID, DocumentID: op.DocumentID, Name: op.Name, Status: string(op.Status), Strategy: op.Strategy,
 		Config: object(op.Settings), Source: viewOfSource(op.Source, op.BytesTotal, op.DocumentSHA256), SplitterVersion: op.SplitterVersion, RetryOf: op.RetryOf, Seq: op.Seq,
-		Attempt: op.Attempt, BytesTotal: op.BytesTotal, BytesDone: op.BytesDone, Chunks: op.Chunks,
+		Configuration: viewOfUsed(op.Configuration),
+		Attempt:       op.Attempt, BytesTotal: op.BytesTotal, BytesDone: op.BytesDone, Chunks: op.Chunks,
 		CancelRequested: op.CancelRequested, Worker: op.Worker, DeadLetter: op.DeadLetter(), Error: op.Error,
 		CreatedAt: event.Time{Time: op.CreatedAt}, StartedAt: instant(op.StartedAt), FinishedAt: instant(op.FinishedAt),
 		Links: Links{
@@ -244,15 +248,20 @@ func (a *API) retryOperation(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	made, err := a.create(ctx, store.NewOperation{
-		Owner: op.Owner, Name: op.Name, DocumentID: op.DocumentID, Strategy: op.Strategy, Settings: op.Settings,
-		SplitterVersion: chunk.Version, RetryOf: op.ID,
-		IdempotencyKey: key, RequestHash: requestHash(op.ID, op.DocumentID, op.Name, op.Strategy, string(op.Settings)),
-	})
+	made, err := a.again(ctx, op, key)
 	if err != nil {
 		return orNotFound(err, func() error { return problem("not_found", "", "the operation's document has been deleted") })
 	}
 	return a.created(w, r, made, wait)
+}
+
+// again runs an ended operation again, with an idempotency key that may be "".
+func (a *API) again(ctx context.Context, op store.Operation, key string) (store.Created, error) {
+	return a.create(ctx, store.NewOperation{
+		Owner: op.Owner, Name: op.Name, DocumentID: op.DocumentID, Strategy: op.Strategy, Settings: op.Settings,
+		SplitterVersion: chunk.Version, RetryOf: op.ID, Configuration: op.Configuration, Webhook: op.Webhook,
+		IdempotencyKey: key, RequestHash: requestHash(op.ID, op.DocumentID, op.Name, op.Strategy, string(op.Settings)),
+	})
 }
 
 // awaitEnd gives the operation's state when it has ended, or when wait is over, or when the server drains. It looks at

@@ -27,7 +27,7 @@ const sample = "Grüße aus Köln. 你好, world! 😀 One sentence. Another one
 
 var (
 	operationFields = []string{
-		"attempt", "bytes_done", "bytes_total", "cancel_requested", "chunks", "config", "created_at", "dead_letter", "document_id", "error",
+		"attempt", "bytes_done", "bytes_total", "cancel_requested", "chunks", "config", "configuration", "created_at", "dead_letter", "document_id", "error",
 		"finished_at", "id", "links", "name", "retry_of", "seq", "source", "splitter_version", "started_at", "status", "strategy",
 		"worker",
 	}
@@ -97,7 +97,7 @@ func TestSubmitAndReadBack(t *testing.T) {
 	var paged []map[string]any
 	for path := "/v1/operations/" + id + "/chunks?limit=2"; ; {
 		page := s.get(path).json(t)
-		wantFields(t, "page", page, append(slices.Clone(pageFields), "operation_status"))
+		wantFields(t, "page", page, append(slices.Clone(pageFields), "operation_id", "operation_status"))
 		for _, c := range page["data"].([]any) {
 			paged = append(paged, c.(map[string]any))
 		}

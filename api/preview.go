@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,13 +18,16 @@ import (
 
 // Preview is the answer to POST /v1/preview. Nothing of it is stored.
 type Preview struct {
-	Data       []PreviewChunk `json:"data"`
-	HasMore    bool           `json:"has_more" doc:"The text has more chunks than were asked for"`
-	Strategy   string         `json:"strategy"`
-	Config     object         `json:"config" doc:"The settings, with the defaults filled in"`
-	BytesTotal int64          `json:"bytes_total"`
-	CharsTotal int64          `json:"chars_total"`
-	Source     *Source        `json:"source" doc:"What the text was made from"`
+	Data     []PreviewChunk `json:"data"`
+	HasMore  bool           `json:"has_more" doc:"The text has more chunks than were asked for"`
+	Strategy string         `json:"strategy"`
+	Config   object         `json:"config" doc:"The settings, with the defaults filled in"`
+
+	Configuration *UsedConfiguration `json:"configuration" doc:"The saved configuration that they are from, or null"`
+
+	BytesTotal int64   `json:"bytes_total"`
+	CharsTotal int64   `json:"chars_total"`
+	Source     *Source `json:"source" doc:"What the text was made from"`
 
 	sha256 string // of the text
 }
@@ -48,7 +52,7 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 	var text []byte
 	var seen *watched
 	in, err := a.receive(w, r, query, envelope{
-		fields: []string{"strategy", "limit", "texts"}, rawFields: []string{"name", "encoding", "invalid"}, maxText: MaxPreview, maxJSON: 6*MaxPreview + 64<<10, // all of it may be \u0041
+		fields: []string{"strategy", "configuration", "limit", "texts"}, rawFields: []string{"name", "encoding", "invalid"}, maxText: MaxPreview, maxJSON: 6*MaxPreview + 64<<10, // all of it may be \u0041
 	}, func(from io.Reader) error {
 		var buf bytes.Buffer
 		if n := r.ContentLength; n > 0 && n <= MaxPreview {
@@ -102,19 +106,23 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
-	defer cancel()
-	if err := a.acquirePreview(ctx, r); err != nil {
-		return err
-	}
-	defer a.previews.Release(1)
-	p, err := cut(ctx, in.plan, string(text), limit, texts)
+	source, err := encode(from)
 	if err != nil {
 		return err
 	}
-	p.Source = viewOfSource(from, p.BytesTotal, p.sha256)
-	writeJSON(w, http.StatusOK, p)
-	return nil
+	key := keyOf(owner(r.Context()), "preview", string(text), in.plan.Strategy, string(in.plan.Settings), strconv.Itoa(limit),
+		strconv.FormatBool(texts), string(source), in.used.ID, in.used.Name, strconv.FormatInt(in.used.Version, 10))
+	return a.answerCached(w, key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(r.Context(), previewTime)
+		defer cancel()
+		if err := a.acquirePreview(ctx, r); err != nil {
+			return nil, err
+		}
+		defer a.previews.Release(1)
+		p, err := cut(ctx, in.plan, string(text), limit, texts)
+		p.Source, p.Configuration = viewOfSource(from, p.BytesTotal, p.sha256), viewOfUsed(in.used)
+		return p, err
+	})
 }
 
 // cut gives the first limit chunks of text, without their texts if texts is false. A strategy is pulled chunk by chunk, so ctx is looked at between two of

@@ -60,17 +60,25 @@ func (a *API) register() {
 		Summary: "Read an operation's chunks",
 		Description: "A page of JSON or, with Accept: application/x-ndjson, one chunk a line up to the end of what is " +
 			"stored. Chunks are there as soon as they are stored; Chunkstream-Operation-Status says whether more may come.",
-		Parameters: []*huma.Param{
-			operationID,
-			inQuery("limit", whole(1, maxChunks, 0), "How many at most: 100 as JSON, all as NDJSON when left out"),
-			inQuery("cursor", str(), "next_cursor of the page before"),
-			inQuery("text", &huma.Schema{Type: huma.TypeBoolean, Default: true}, "false leaves the texts out"),
-			inQuery("utf16", &huma.Schema{Type: huma.TypeBoolean, Default: false}, "true adds start_utf16 and end_utf16, offsets as JavaScript counts"),
-		},
-		Responses: a.responses(http.StatusOK, "The chunks, by index", map[string]*huma.Schema{
-			"application/json": schemaOf[ChunkPage](a), linesType: schemaOf[Chunk](a),
-		}),
+		Parameters: append([]*huma.Param{operationID}, chunkParams...),
+		Responses:  a.chunkResponses(),
 	}, a.chunks)
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/v1/operations/{id}/chunks/{chunk}", OperationID: "getChunk", Tags: operationsTag, Security: needs(auth.OperationsRead),
+		Summary: "Read one chunk",
+		Description: "By its index, or by its id. An id is the same on every run of the same config over the same text, and so it is " +
+			"looked for in the operation that is named: one chunk after the other, where its index is found at once.",
+		Parameters: []*huma.Param{operationID, inPath("chunk", "The chunk's id or its index"), textQuery, utf16Query},
+		Responses:  a.responses(http.StatusOK, "The chunk", map[string]*huma.Schema{"application/json": schemaOf[Chunk](a)}),
+	}, a.oneChunk)
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/v1/documents/{id}/chunks", OperationID: "listDocumentChunks", Tags: documentsTag, Security: needs(auth.OperationsRead),
+		Summary: "Read a document's chunks",
+		Description: "Those of the newest operation on it that has completed, which operation_id and Chunkstream-Operation-Id name. " +
+			"In all else as GET /v1/operations/{id}/chunks.",
+		Parameters: append([]*huma.Param{documentID, inQuery("strategy", str(), "Only an operation with this strategy")}, chunkParams...),
+		Responses:  a.chunkResponses(),
+	}, a.documentChunks)
 	files, formats := map[string]*huma.Schema{}, []any{}
 	for _, format := range downloadFormats() {
 		formats = append(formats, format)
@@ -85,8 +93,7 @@ func (a *API) register() {
 		Parameters: []*huma.Param{
 			operationID,
 			inQuery("format", &huma.Schema{Type: huma.TypeString, Default: "jsonl", Enum: formats}, "The format of the file"),
-			inQuery("text", &huma.Schema{Type: huma.TypeBoolean, Default: true}, "false leaves the texts out"),
-			inQuery("utf16", &huma.Schema{Type: huma.TypeBoolean, Default: false}, "true adds start_utf16 and end_utf16, offsets as JavaScript counts"),
+			textQuery, utf16Query,
 		},
 		Responses: a.responses(http.StatusOK, "The file", files),
 	}, a.download)
@@ -246,7 +253,22 @@ var (
 
 	operationID = inPath("id", "The operation")
 	documentID  = inPath("id", "The document")
-	waitQuery   = inQuery("wait", whole(0, int(maxWait.Seconds()), 0), "Seconds to wait for the operation's end")
+	textQuery   = inQuery("text", &huma.Schema{Type: huma.TypeBoolean, Default: true}, "false leaves the texts out")
+	utf16Query  = inQuery("utf16", &huma.Schema{Type: huma.TypeBoolean, Default: false}, "true adds start_utf16 and end_utf16, offsets as JavaScript counts")
+	chunkParams = []*huma.Param{
+		inQuery("limit", whole(1, maxChunks, 0), "How many at most: 100 as JSON, all as NDJSON when left out"),
+		inQuery("cursor", str(), "next_cursor of the page before"),
+		textQuery, utf16Query,
+		inQuery("at_byte", &huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: new(float64)},
+			"The page is about this place in the text, in bytes: the chunks that hold it, or else the next one, with some on each side"),
+		inQuery("at_char", &huma.Schema{Type: huma.TypeInteger, Format: "int64", Minimum: new(float64)}, "The same in code points"),
+		inQuery("around", &huma.Schema{Type: huma.TypeInteger, Minimum: new(float64), Maximum: ptr(float64(maxAround)), Default: 1},
+			"How many chunks on each side, with at_byte or at_char"),
+	}
+
+	configurationQuery = inQuery("configuration", str(), "A saved configuration, by id or name, in place of strategy and its settings")
+
+	waitQuery = inQuery("wait", whole(0, int(maxWait.Seconds()), 0), "Seconds to wait for the operation's end")
 
 	idempotencyHeader = &huma.Param{
 		Name: "Idempotency-Key", In: "header",
@@ -255,6 +277,8 @@ var (
 		Schema: &huma.Schema{Type: huma.TypeString},
 	}
 )
+
+func ptr[T any](v T) *T { return &v }
 
 func str() *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
 
@@ -292,6 +316,18 @@ func (a *API) responses(status int, doc string, content map[string]*huma.Schema)
 			problemType: {Schema: schemaOf[Problem](a)},
 		}},
 	}
+}
+
+// chunkResponses describes the answer of a route that gives many chunks.
+func (a *API) chunkResponses() map[string]*huma.Response {
+	all := a.responses(http.StatusOK, "The chunks, by index", map[string]*huma.Schema{
+		"application/json": schemaOf[ChunkPage](a), linesType: schemaOf[Chunk](a),
+	})
+	all["200"].Headers = map[string]*huma.Header{
+		"Chunkstream-Operation-Id":     {Description: "Whose chunks they are", Schema: str()},
+		"Chunkstream-Operation-Status": {Description: "completed: these are all; otherwise more may come", Schema: str()},
+	}
+	return all
 }
 
 // accepted describes the answer to a new operation.
@@ -343,6 +379,8 @@ type SubmitBody struct {
 	Name       string `json:"name,omitempty" maxLength:"255" doc:"For people; shown in lists"`
 	Strategy   string `json:"strategy,omitempty" default:"recursive"`
 	Config     object `json:"config,omitempty" doc:"The strategy's settings, see GET /v1/strategies"`
+
+	Configuration string `json:"configuration,omitempty" doc:"A saved configuration, by id or name, in place of strategy and config"`
 }
 
 // PreviewBody is the JSON form of a preview.
@@ -352,6 +390,8 @@ type PreviewBody struct {
 	Config   object `json:"config,omitempty" doc:"The strategy's settings, see GET /v1/strategies"`
 	Limit    int    `json:"limit,omitempty" minimum:"1" maximum:"20000" default:"100" doc:"How many chunks at most; 1000 with their texts"`
 	Texts    bool   `json:"texts,omitempty" default:"true" doc:"false leaves the chunks' texts out"`
+
+	Configuration string `json:"configuration,omitempty" doc:"A saved configuration, by id or name, in place of strategy and config"`
 }
 
 func submitOperation(a *API) huma.Operation {
@@ -368,6 +408,7 @@ func submitOperation(a *API) huma.Operation {
 		Parameters: slices.Concat([]*huma.Param{
 			inQuery("strategy", &huma.Schema{Type: huma.TypeString, Enum: strategies, Default: chunk.DefaultStrategy},
 				"How to cut"),
+			configurationQuery,
 			inQuery("name", &huma.Schema{Type: huma.TypeString}, "For people; shown in lists. At most 255 characters"),
 		}, a.settingParams(), []*huma.Param{waitQuery, idempotencyHeader}),
 		RequestBody: bodies(a.formSchema("name"), schemaOf[SubmitBody](a), map[string]any{
@@ -386,7 +427,7 @@ func previewOperation(a *API) huma.Operation {
 		Description: "Takes the same three forms as POST /v1/operations, with at most 1 MiB of text, and gives the " +
 			"same chunks with the same ids.",
 		Parameters: slices.Concat([]*huma.Param{
-			submit.Parameters[0], inQuery("limit", whole(1, maxSpans, defaultChunks), "How many chunks at most; 1000 with their texts"),
+			submit.Parameters[0], configurationQuery, inQuery("limit", whole(1, maxSpans, defaultChunks), "How many chunks at most; 1000 with their texts"),
 			inQuery("texts", &huma.Schema{Type: huma.TypeBoolean, Default: true}, "false leaves the chunks' texts out"),
 		}, a.settingParams()),
 		RequestBody: bodies(a.formSchema("limit", "texts"), schemaOf[PreviewBody](a),
@@ -401,7 +442,7 @@ func previewOperation(a *API) huma.Operation {
 func (a *API) formSchema(more ...string) *huma.Schema {
 	s := &huma.Schema{Type: huma.TypeObject, Required: []string{"file"}, Properties: map[string]*huma.Schema{
 		"file":     {Type: huma.TypeString, Format: "binary", Description: "The text; its file name is the default of name"},
-		"strategy": str(),
+		"strategy": str(), "configuration": str(),
 	}}
 	for _, name := range append(a.settings.names(), more...) {
 		s.Properties[name] = str()

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"chunkstream/auth"
+	"chunkstream/chunk"
 	"chunkstream/event"
 	"chunkstream/store"
 )
@@ -107,6 +108,48 @@ func (a *API) registerSaved() {
 	})
 }
 
+// UsedConfiguration is a saved configuration as it was when it was used.
+type UsedConfiguration struct {
+	ID      string `json:"id" example:"cfg_0199c2f1a4c77d0e9f6b3a5d"`
+	Name    string `json:"name"`
+	Version int64  `json:"version" doc:"The one that was used; it may have changed since"`
+}
+
+func viewOfUsed(c store.UsedConfiguration) *UsedConfiguration {
+	if c == (store.UsedConfiguration{}) {
+		return nil
+	}
+	return &UsedConfiguration{c.ID, c.Name, c.Version}
+}
+
+// saved gives the plan of a saved configuration, which the request names by its id or its name.
+func (a *API) saved(ctx context.Context, idOrName string) (chunk.Plan, store.UsedConfiguration, error) {
+	var used store.UsedConfiguration
+	if !principal(ctx).May(auth.ConfigurationsRead) {
+		return chunk.Plan{}, used, lacks(auth.ConfigurationsRead)
+	}
+	missing := func() error {
+		return problem("not_found", "configuration", "there is no configuration with that id or name here")
+	}
+	if idOrName == "" {
+		return chunk.Plan{}, used, missing()
+	}
+	c, err := a.cfg.Store.ConfigurationNamed(ctx, owner(ctx), idOrName)
+	if err != nil {
+		return chunk.Plan{}, used, orNotFound(err, missing)
+	}
+	plan, err := a.cfg.Parse(c.Strategy, c.Settings)
+	if err != nil {
+		return chunk.Plan{}, used, problem("invalid_value", "configuration", "the configuration cannot be used any more: %s", problemOf(err).Detail)
+	}
+	return plan, store.UsedConfiguration{ID: c.ID, Name: c.Name, Version: c.Version}, nil
+}
+
+// both refuses settings beside a saved configuration.
+func both(name string) error {
+	return problem("invalid_value", name, "give either configuration, or strategy and its settings, not both")
+}
+
 func noConfiguration() error { return problem("not_found", "", "there is no such configuration here") }
 
 func versionTag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
@@ -153,7 +196,7 @@ func (a *API) saveConfiguration(w http.ResponseWriter, r *http.Request) error {
 	if c.Default, err = f.boolean("default", false); err != nil {
 		return err
 	}
-	plan, err := a.choice(f)
+	plan, _, err := a.choice(ctx, f)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	var staged *store.Staged
 	var seen *watched
 	in, err := a.receive(w, r, query, envelope{
-		fields: []string{"strategy", "name"}, rawFields: []string{"encoding", "invalid"}, jsonFields: []string{"document_id"},
+		fields: []string{"strategy", "configuration", "name"}, rawFields: []string{"encoding", "invalid"}, jsonFields: []string{"document_id"},
 		alsoQuery: []string{"wait"}, maxText: MaxText, maxJSON: MaxText,
 	}, func(text io.Reader) (err error) {
 		seen = watch(text)
@@ -73,7 +73,12 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	n := store.NewOperation{
 		Owner: who, Name: in.name, Staged: staged, Source: from, DocumentID: in.documentID,
 		Strategy: in.plan.Strategy, Settings: in.plan.Settings, SplitterVersion: chunk.Version,
+		Configuration:  in.used,
 		IdempotencyKey: key, RequestHash: requestHash("", in.documentID, in.name, in.plan.Strategy, string(in.plan.Settings), in.encoding+in.charset+in.invalid),
+	}
+	if in.configuration != "" {
+		// The same request is the same one also when the configuration has changed meanwhile.
+		n.RequestHash = requestHash("configuration", in.documentID, in.name, in.configuration, in.encoding+in.charset+in.invalid)
 	}
 	made, err := a.create(ctx, n)
 	if err != nil {
@@ -174,6 +179,7 @@ type envelope struct {
 // input is a request for chunks, read in full.
 type input struct {
 	plan       chunk.Plan
+	used       store.UsedConfiguration
 	name       string
 	documentID string
 	encoding   string // as given
@@ -182,6 +188,8 @@ type input struct {
 	unicode    bool   // the text came as JSON, whose characters are Unicode's
 	limit      string // as given
 	texts      string // as given
+
+	configuration string // as given
 }
 
 // receive reads a request for chunks in any of its three forms and hands its text, while it arrives, to sink; sink is
@@ -200,7 +208,7 @@ func (a *API) receive(
 	}
 	if kind == "raw" {
 		in.charset = charset
-		if err := a.adopt(&in, query, env); err != nil {
+		if err := a.adopt(r.Context(), &in, query, env); err != nil {
 			return in, err
 		}
 		return in, sink(b)
@@ -215,7 +223,7 @@ func (a *API) receive(
 		return in, p.suggest(use(nearest(name, env.alsoQuery)))
 	}
 	if kind == "form" {
-		err = a.receiveForm(multipart.NewReader(b, boundary), env, &in, sink)
+		err = a.receiveForm(r.Context(), multipart.NewReader(b, boundary), env, &in, sink)
 	} else {
 		err = a.receiveJSON(r, b, env, &in, sink)
 	}
@@ -294,7 +302,7 @@ func takeWait(query url.Values) (time.Duration, error) {
 }
 
 // adopt takes the fields of a query or a form.
-func (a *API) adopt(in *input, values url.Values, env envelope) error {
+func (a *API) adopt(ctx context.Context, in *input, values url.Values, env envelope) error {
 	for name, texts := range values {
 		if len(texts) > 1 && !slices.Contains(a.settings[name], "array") {
 			return problem("invalid_value", clip(name), "%s is given twice", clip(name))
@@ -307,13 +315,18 @@ func (a *API) adopt(in *input, values url.Values, env envelope) error {
 			return problem("unknown_field", clip(name), "%s is not known here", clip(name)).suggest(use(like))
 		}
 	}
-	strategy := ""
+	strategy, saved := "", values.Has("configuration")
+	if saved && values.Has("strategy") {
+		return both("configuration")
+	}
 	for _, name := range slices.Concat(env.fields, env.rawFields) {
 		text := values.Get(name)
 		delete(values, name)
 		switch name {
 		case "strategy":
 			strategy = text
+		case "configuration":
+			in.configuration = text
 		case "name":
 			in.name = text
 		case "encoding":
@@ -326,12 +339,19 @@ func (a *API) adopt(in *input, values url.Values, env envelope) error {
 			in.texts = text
 		}
 	}
-	return a.plan(in, strategy, a.settings.object(values))
+	return a.plan(ctx, in, saved, strategy, a.settings.object(values))
 }
 
-// plan checks the fields that the splitter and the list of operations will see.
-func (a *API) plan(in *input, strategy string, settings []byte) (err error) {
+// plan checks the fields that the splitter and the list of operations will see; saved says that a configuration was given.
+func (a *API) plan(ctx context.Context, in *input, saved bool, strategy string, settings []byte) (err error) {
 	if err := checkName(in.name); err != nil {
+		return err
+	}
+	if saved {
+		if settings != nil {
+			return both("configuration")
+		}
+		in.plan, in.used, err = a.saved(ctx, in.configuration)
 		return err
 	}
 	in.plan, err = a.cfg.Parse(strategy, settings)
@@ -358,7 +378,7 @@ const (
 	maxField = 64 << 10 // bytes
 )
 
-func (a *API) receiveForm(form *multipart.Reader, env envelope, in *input, sink func(io.Reader) error) error {
+func (a *API) receiveForm(ctx context.Context, form *multipart.Reader, env envelope, in *input, sink func(io.Reader) error) error {
 	fields, seen, fileName := url.Values{}, false, ""
 	for parts := 0; ; parts++ {
 		part, err := form.NextPart()
@@ -407,7 +427,7 @@ func (a *API) receiveForm(form *multipart.Reader, env envelope, in *input, sink 
 			fields.Set("name", base)
 		}
 	}
-	return a.adopt(in, fields, env)
+	return a.adopt(ctx, in, fields, env)
 }
 
 // formError keeps the errors of the body and of the text apart from those of the form around it.
@@ -476,6 +496,7 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 	var text *member
 	var strategy string
 	var settings []byte
+	given := map[string]bool{}
 	for _, m := range members {
 		if !slices.Contains(known, m.name) {
 			p := problem("unknown_field", clip(m.name), "%s is not known here", clip(m.name))
@@ -485,6 +506,7 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 			return p.suggest(use(nearest(m.name, known)))
 		}
 		var err error
+		given[m.name] = true
 		switch m.name {
 		case "text":
 			text = &m
@@ -500,6 +522,8 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 			in.name, err = m.stringValue()
 		case "strategy":
 			strategy, err = m.stringValue()
+		case "configuration":
+			in.configuration, err = m.stringValue()
 		case "limit":
 			if in.limit = string(m.value); !isNumber(in.limit) {
 				err = problem("invalid_value", "limit", "limit must be a number")
@@ -523,7 +547,10 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 	case text == nil && in.documentID == "":
 		return problem("missing_field", "text", "the text is missing").suggest("use text or document_id")
 	}
-	if err := a.plan(in, strategy, settings); err != nil {
+	if given["configuration"] && given["strategy"] {
+		return both("configuration")
+	}
+	if err := a.plan(r.Context(), in, given["configuration"], strategy, settings); err != nil {
 		return err
 	}
 	if text == nil {

@@ -85,6 +85,8 @@ type Data struct {
 	Error *Failure `json:"error,omitempty"`
 	// RetryInMs is, on retrying, how long the operation waits before it may be claimed again.
 	RetryInMs int64 `json:"retry_in_ms,omitempty"`
+	// TraceID is the trace that the submission belonged to, where it said so (W3C Trace Context): 32 hex digits.
+	TraceID string `json:"trace_id,omitempty"`
 }
 
 // Failure is an error as a user may see it: a stable code and a sentence, without internals.

@@ -31,7 +31,7 @@ func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 		return Created{}, fmt.Errorf("store: create: a lease of %v must be positive", n.Take.Lease)
 	}
 	for _, text := range []string{n.Owner, n.Name, n.DocumentID, n.Strategy, string(n.Settings), n.SplitterVersion, n.RetryOf,
-		n.IdempotencyKey, n.RequestHash} {
+		n.Configuration.Name, n.Webhook, n.Trace, n.IdempotencyKey, n.RequestHash} {
 		if text != storable(text) {
 			return Created{}, fmt.Errorf("store: create: %w: %q", ErrInvalidText, text)
 		}
@@ -57,7 +57,7 @@ func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 		out.Operation = Operation{
 			ID: opID, Owner: n.Owner, DocumentID: doc.ID, DocumentSHA256: doc.SHA256, Name: n.Name, Status: Queued,
 			Strategy: n.Strategy, Settings: n.Settings, SplitterVersion: n.SplitterVersion, RetryOf: n.RetryOf, Seq: 1,
-			BytesTotal: doc.Bytes, Source: n.Source,
+			BytesTotal: doc.Bytes, Source: n.Source, Configuration: n.Configuration, Webhook: n.Webhook, Trace: n.Trace,
 		}
 		if n.Staged == nil {
 			out.Operation.Source = doc.Source
@@ -113,13 +113,15 @@ func (s *Store) operation(t *tx, n NewOperation, out *Created) error {
 	}
 	err = t.then(`
 INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of,
-                        bytes_total, epoch, seq, crash_count, worker, lease_until, started_at, run_after, created_at, source)
+                        bytes_total, epoch, seq, crash_count, worker, lease_until, started_at, run_after, created_at, source,
+                        configuration, trace, webhook)
 VALUES ($1, $2, (SELECT num FROM documents WHERE id = $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
         CASE WHEN $5 = 'queued' THEN 0 ELSE `+nowMs+` + $16 END, CASE WHEN $5 = 'queued' THEN 0 ELSE `+nowMs+` END,
-        `+nowMs+`, `+nowMs+`, $17)
+        `+nowMs+`, `+nowMs+`, $17, $18, $19, (SELECT num FROM webhooks WHERE id = $20 AND owner = $2))
 RETURNING num, document, created_at`,
 		[]any{op.ID, n.Owner, op.DocumentID, n.Name, string(op.Status), string(LaneOf(op.BytesTotal)), n.Strategy,
-			string(n.Settings), n.SplitterVersion, n.RetryOf, op.BytesTotal, op.Attempt, op.Seq, op.Attempt, op.Worker, lease, op.Source.pack()},
+			string(n.Settings), n.SplitterVersion, n.RetryOf, op.BytesTotal, op.Attempt, op.Seq, op.Attempt, op.Worker, lease, op.Source.pack(),
+			op.Configuration.pack(), orNothing(op.Trace), op.Webhook},
 		func(scan scan) error {
 			var num, document, at int64
 			if err := scan(&num, &document, &at); err != nil {
@@ -165,6 +167,14 @@ func (n *NewOperation) order() int64 {
 // storable gives the text as both databases can hold it: UTF-8 without NUL.
 func storable(text string) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(text, "\x00", "\uFFFD"), "\uFFFD")
+}
+
+// orNothing gives the text as it is stored where most rows have none: NULL for "".
+func orNothing(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }
 
 // LaneOf gives the lane a text of that many bytes runs in.

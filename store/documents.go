@@ -178,6 +178,24 @@ func (s *Store) Configuration(ctx context.Context, owner, id string) (c Configur
 	return c, nil
 }
 
+// ConfigurationNamed gives the one of the owner's that has the id, or else the name, or ErrNotFound.
+func (s *Store) ConfigurationNamed(ctx context.Context, owner, idOrName string) (c Configuration, err error) {
+	missing := true
+	err = s.read(ctx, selectConfiguration+` WHERE owner = $1 AND (id = $2 OR name = $2) ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END LIMIT 1`,
+		owner, idOrName).each(func(scan scan) (err error) {
+		missing = false
+		c, err = scanConfiguration(scan)
+		return err
+	})
+	if err == nil && missing || errors.Is(err, ErrInvalidText) {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Configuration{}, fmt.Errorf("store: read configuration: %w", err)
+	}
+	return c, nil
+}
+
 // SaveConfiguration makes a configuration when its ID is "", and changes it otherwise: then its Version must be the one in
 // the store, else the error is ErrChanged, or ErrNotFound when it is not the owner's. Making one the default takes that from
 // the others. ErrExists: another one has the name.
@@ -280,6 +298,22 @@ SELECT b.num, $1, o.num FROM batches b, operations o WHERE b.id = $2 AND o.id = 
 	})
 	if err != nil {
 		return fmt.Errorf("store: create batch: %w", err)
+	}
+	return nil
+}
+
+// ReplaceInBatch lets an operation of the owner's stand in a batch where another one stood, which then is in none. Nothing
+// changes when that one is not there (any more).
+func (s *Store) ReplaceInBatch(ctx context.Context, owner, batch, former, operation string) error {
+	err := s.db.do(ctx, func(t *tx) error {
+		_, err := t.exec(`UPDATE batch_operations SET operation = (SELECT num FROM operations WHERE id = $1 AND owner = $2)
+ WHERE batch = (SELECT num FROM batches WHERE id = $3 AND owner = $2)
+   AND operation = (SELECT num FROM operations WHERE id = $4 AND owner = $2)
+   AND EXISTS (SELECT 1 FROM operations WHERE id = $1 AND owner = $2)`, operation, owner, batch, former)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store: replace in batch: %w", err)
 	}
 	return nil
 }

@@ -51,11 +51,32 @@ func unpackSource(text string) (s Source) {
 	return s
 }
 
+// pack gives the configuration as it is stored: NULL for none.
+func (c UsedConfiguration) pack() *string {
+	if c == (UsedConfiguration{}) {
+		return nil
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // a struct of strings and a number
+	}
+	text := string(b)
+	return &text
+}
+
+func unpackConfiguration(text string) (c UsedConfiguration) {
+	if text == "" || json.Unmarshal([]byte(text), &c) != nil {
+		return UsedConfiguration{}
+	}
+	return c
+}
+
 const selectOperation = `
 SELECT o.num, o.id, o.owner, o.document, d.id, d.sha256, o.name, o.status, o.strategy, o.settings, o.splitter_version,
        o.retry_of, o.seq, o.epoch, o.bytes_total, o.bytes_done, o.next_index, o.cancel_requested, o.worker,
        o.error_code, o.error_detail, o.created_at, o.started_at, o.finished_at, o.lease_until, o.crash_count, o.failures,
-       COALESCE(o.source, d.source, '')
+       COALESCE(o.source, d.source, ''), COALESCE(o.configuration, ''), COALESCE(o.trace, ''),
+       CASE WHEN o.webhook IS NULL THEN '' ELSE COALESCE((SELECT w.id FROM webhooks w WHERE w.num = o.webhook), '') END
   FROM operations o JOIN documents d ON d.num = o.document`
 
 // visible leaves out what is being removed, alone or with its document.
@@ -65,7 +86,7 @@ type operationRow struct {
 	op                                           Operation
 	num, document                                int64
 	status, settings, errorCode, errorDetail     string
-	source                                       string
+	source, configuration                        string
 	cancelRequested, crashCount                  int64
 	createdAt, startedAt, finishedAt, leaseUntil int64
 }
@@ -75,7 +96,7 @@ func (r *operationRow) dest() []any {
 	return []any{&r.num, &o.ID, &o.Owner, &r.document, &o.DocumentID, &o.DocumentSHA256, &o.Name, &r.status, &o.Strategy,
 		&r.settings, &o.SplitterVersion, &o.RetryOf, &o.Seq, &o.Attempt, &o.BytesTotal, &o.BytesDone, &o.Chunks,
 		&r.cancelRequested, &o.Worker, &r.errorCode, &r.errorDetail, &r.createdAt, &r.startedAt, &r.finishedAt,
-		&r.leaseUntil, &r.crashCount, &o.Failures, &r.source}
+		&r.leaseUntil, &r.crashCount, &o.Failures, &r.source, &r.configuration, &o.Trace, &o.Webhook}
 }
 
 func (r *operationRow) operation() Operation {
@@ -84,7 +105,7 @@ func (r *operationRow) operation() Operation {
 	if r.errorCode != "" {
 		o.Error = &event.Failure{Code: r.errorCode, Detail: r.errorDetail}
 	}
-	o.Source = unpackSource(r.source)
+	o.Source, o.Configuration = unpackSource(r.source), unpackConfiguration(r.configuration)
 	o.CreatedAt = instant(r.createdAt)
 	o.StartedAt = instant(r.startedAt)
 	o.FinishedAt = instant(r.finishedAt)
@@ -131,6 +152,9 @@ func (s *Store) Operations(ctx context.Context, owner string, f Filter) ([]Opera
 	}
 	if f.DeadLetter {
 		text += dead
+	}
+	if f.Strategy != "" {
+		where(` AND o.strategy = $%d`, f.Strategy)
 	}
 	if f.DocumentID != "" {
 		where(` AND d.id = $%d`, f.DocumentID)
@@ -401,6 +425,79 @@ SELECT idx, start_byte, end_byte, start_char, end_char, facts, context FROM chun
 		return nil, fmt.Errorf("store: read chunk texts: %w", err)
 	}
 	return chunks, nil
+}
+
+// Offset is a place in a document's text: in bytes, or in code points.
+type Offset struct {
+	At    int64
+	Chars bool
+}
+
+// ChunksAt gives the indexes of the operation's stored chunks that hold the place, in order, at most limit, and the index of
+// the nearest one: the last of these, or where none holds the place the first that lies behind it, or else the last of all; -1 when
+// there is no chunk. An operation that is not the owner's gives ErrNotFound.
+func (s *Store) ChunksAt(ctx context.Context, owner, operationID string, at Offset, limit int) (holding []int64, nearest int64, err error) {
+	num, err := s.number(ctx, owner, operationID)
+	if err != nil {
+		return nil, -1, err
+	}
+	unit := "byte"
+	if at.Chars {
+		unit = "char"
+	}
+	err = s.read(ctx, `SELECT idx FROM chunks WHERE operation = $1 AND start_`+unit+` <= $2 AND end_`+unit+` > $2 ORDER BY idx LIMIT $3`,
+		num, at.At, limit).each(func(scan scan) error {
+		var index int64
+		err := scan(&index)
+		holding = append(holding, index)
+		return err
+	})
+	if err == nil && len(holding) > 0 {
+		return holding, holding[len(holding)-1], nil
+	}
+	if err == nil {
+		err = s.read(ctx, `SELECT COALESCE((SELECT min(idx) FROM chunks WHERE operation = $1 AND start_`+unit+` > $2),
+ (SELECT max(idx) FROM chunks WHERE operation = $1), -1)`, num, at.At).one(&nearest)
+	}
+	if err != nil {
+		return nil, -1, fmt.Errorf("store: look for a place: %w", err)
+	}
+	return nil, nearest, nil
+}
+
+// FindChunk gives the index of the operation's first stored chunk for which is says so, of its span and level alone, or
+// ErrNotFound; so it does for an operation that is not the owner's.
+func (s *Store) FindChunk(ctx context.Context, owner, operationID string, is func(Chunk) bool) (int64, error) {
+	num, err := s.number(ctx, owner, operationID)
+	if err != nil {
+		return 0, err
+	}
+	const pageSize = 4096
+	for from := int64(0); ; {
+		n, index := 0, int64(-1)
+		err := s.read(ctx, `SELECT idx, start_byte, end_byte, facts FROM chunks WHERE operation = $1 AND idx >= $2 ORDER BY idx LIMIT $3`,
+			num, from, pageSize).each(func(scan scan) error {
+			var c Chunk
+			var facts *int64
+			err := scan(&c.Index, &c.StartByte, &c.EndByte, &facts)
+			if err == nil {
+				c.Facts, err = unpackFacts(facts, nil)
+			}
+			if err == nil && index < 0 && is(c) {
+				index = c.Index
+			}
+			n, from = n+1, c.Index+1
+			return err
+		})
+		switch {
+		case err != nil:
+			return 0, fmt.Errorf("store: find chunk: %w", err)
+		case index >= 0:
+			return index, nil
+		case n < pageSize:
+			return 0, fmt.Errorf("store: find chunk: %w", ErrNotFound)
+		}
+	}
 }
 
 // span is what chunks cover together.

@@ -110,6 +110,13 @@ type Source struct {
 	Bytes  int64  `json:"bytes,omitempty"`
 }
 
+// UsedConfiguration is the saved configuration that an operation was submitted with, as it was then. The zero value: none.
+type UsedConfiguration struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version int64  `json:"version"`
+}
+
 // Operation is one run of one strategy over one document, and its state.
 type Operation struct {
 	ID, Owner       string
@@ -122,6 +129,9 @@ type Operation struct {
 	Source          Source          // of the upload that made it, or of the document it was made for
 	SplitterVersion string
 	RetryOf         string // id of the operation this one repeats; empty if none
+	Configuration   UsedConfiguration
+	Webhook         string // id of the webhook that is told of its end besides those for all; empty if none
+	Trace           string // id of the trace that its request belonged to; empty if none
 	Seq             int64  // number of the last durable event
 	Attempt         int64  // how many times it was claimed: the lease's epoch
 	BytesTotal      int64
@@ -153,7 +163,7 @@ func (o Operation) Snapshot(t event.Type, at time.Time) event.Event {
 func (o Operation) data() event.Data {
 	d := event.Data{
 		Status: string(o.Status), Attempt: o.Attempt, BytesDone: o.BytesDone, BytesTotal: o.BytesTotal,
-		Chunks: o.Chunks, CancelRequested: o.CancelRequested && !o.Status.Final(), Error: o.Error,
+		Chunks: o.Chunks, CancelRequested: o.CancelRequested && !o.Status.Final(), Error: o.Error, TraceID: o.Trace,
 	}
 	if o.Status == Processing {
 		d.Phase, d.Worker = "chunking", o.Worker
@@ -172,6 +182,9 @@ type NewOperation struct {
 	Settings        json.RawMessage
 	SplitterVersion string
 	RetryOf         string
+	Configuration   UsedConfiguration // that Strategy and Settings are from
+	Webhook         string            // id of one of the owner's webhooks, to be told of the end
+	Trace           string            // id of the trace that the request belongs to
 	// IdempotencyKey, if not empty, makes a repetition of the same request return the first one's operation for 24 h.
 	IdempotencyKey string
 	// RequestHash says what "the same request" is; it must cover everything the operation depends on but the text,
@@ -215,6 +228,7 @@ type Placed struct {
 type Filter struct {
 	Status     Status
 	DocumentID string
+	Strategy   string
 	DeadLetter bool   // only those of which DeadLetter is true
 	Before     string // cursor: the id of the last operation of the page before; newest first
 	Limit      int    // 1 to 200; 0 means 50
