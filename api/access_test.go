@@ -76,6 +76,8 @@ func (o objects) path(t *testing.T, route string) string {
 		id = o.configuration
 	case strings.HasPrefix(path, "/docs/"):
 		path = "/docs/elements-9.0.25.css"
+	case path == "/errors/{code}":
+		path = "/errors/not_found"
 	case path == "/ui/{file}":
 		path = o.script
 	case path == "/operations/{id}":

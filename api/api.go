@@ -96,6 +96,7 @@ type API struct {
 	openAPI   page
 	documents docsAssets
 	pages     pages
+	errors    errorPages
 }
 
 // New builds the handler. It registers its metrics with cfg.Metrics, and it makes huma's package-wide error
@@ -135,6 +136,9 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	if a.pages, err = newPages(); err != nil {
+		return nil, err
+	}
+	if a.errors, err = newErrorPages(); err != nil {
 		return nil, err
 	}
 	adoptHumaErrors()

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/url"
 	"reflect"
@@ -121,4 +122,10 @@ func CheckCache(t *testing.T) {
 	if keyOf("a", "b", "c") == keyOf("ab", "", "c") || keyOf("a", "b", "cd") == keyOf("a", "b", "c", "d") {
 		t.Error("different parts make the same key")
 	}
+}
+
+// Kind gives a code's status and title as docs/errors.md has them.
+func Kind(code string) (string, bool) {
+	k, ok := kinds[code]
+	return fmt.Sprintf("%d · %s", k.status, k.title), ok
 }

@@ -293,7 +293,7 @@ func wantProblem(t *testing.T, what string, a answer, status int, code string) m
 			t.Errorf("%s: problem has no %s: %s", what, field, a.body)
 		}
 	}
-	if p["status"] != float64(status) || p["type"] != "urn:chunkstream:problem:"+code {
+	if p["status"] != float64(status) || p["type"] != "/errors/"+code {
 		t.Errorf("%s: got status %v type %v, want %d and the code", what, p["status"], p["type"], status)
 	}
 	if p["request_id"] != a.header.Get("X-Request-Id") {

@@ -388,3 +388,51 @@ func TestDocumentation(t *testing.T) {
 		t.Errorf("docs/api.md has the codes\n%v\nwant\n%v", codes, want)
 	}
 }
+
+// TestProblemPages: docs/errors.md has a section for every code there is, with its status and its title, whole; and the type
+// of every problem leads to it, without a key.
+func TestProblemPages(t *testing.T) {
+	b, err := os.ReadFile("../docs/errors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := idle(t, keyed(t))
+	wantOffline(t, s, "errors", s.get("/errors"))
+	var codes []string
+	for _, section := range strings.Split(string(b), "\n## `")[1:] {
+		code, rest, _ := strings.Cut(section, "`\n")
+		codes = append(codes, code)
+		if _, known := api.Kind(code); !known {
+			t.Errorf("docs/errors.md explains %s, which is no code", code)
+			continue
+		}
+		if want, _ := api.Kind(code); !strings.HasPrefix(strings.TrimSpace(rest), want+"\n") {
+			t.Errorf("%s: docs/errors.md does not begin with %q", code, want)
+		}
+		for _, point := range []string{"Meaning", "Likely cause", "Fix", "Repeat"} {
+			if !regexp.MustCompile(`(?m)^- \*\*` + point + `\*\*: \S.{15,}\.$`).MatchString(rest) {
+				t.Errorf("%s: docs/errors.md says nothing of %q", code, point)
+			}
+		}
+		if strings.Count(rest, "`")%2 != 0 || strings.Count(rest, "\n- **") != 4 {
+			t.Errorf("%s: docs/errors.md: unpaired backticks or other points", code)
+		}
+		page := s.get("/errors/" + code)
+		wantOffline(t, s, code, page)
+		if csp := page.header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+			t.Errorf("%s: Content-Security-Policy %q", code, csp)
+		}
+		if body := string(page.body); !strings.Contains(body, "<dt>Repeat</dt>") || strings.Contains(body, "`") {
+			t.Errorf("%s: got %s", code, body)
+		}
+	}
+	slices.Sort(codes)
+	if want := api.Codes(); !slices.Equal(codes, want) {
+		t.Errorf("docs/errors.md explains\n%v\nwant\n%v", codes, want)
+	}
+	p := wantProblem(t, "type", s.get("/v1/operations"), 401, "unauthenticated")
+	if a := s.get(p["type"].(string)); a.status != 200 || !strings.Contains(string(a.body), "unauthenticated") {
+		t.Errorf("the type %v leads to %d", p["type"], a.status)
+	}
+	wantProblem(t, "no such code", s.get("/errors/nothing"), 404, "not_found")
+}

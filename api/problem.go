@@ -21,7 +21,7 @@ import (
 // Problem is every error answer: application/problem+json (RFC 9457) with a stable code. It never carries internals;
 // an error that nobody foresaw is "internal" with the request id, under which the log has the cause.
 type Problem struct {
-	Type   string `json:"type" doc:"urn:chunkstream:problem: and the code" example:"urn:chunkstream:problem:invalid_value"`
+	Type   string `json:"type" doc:"Where the service explains the code, relative to its address" example:"/errors/invalid_value"`
 	Title  string `json:"title" doc:"The kind of problem in words; the same for every occurrence of a code"`
 	Status int    `json:"status" doc:"The HTTP status" example:"422"`
 	Detail string `json:"detail" doc:"What is wrong with this request"`
@@ -48,7 +48,8 @@ func (p *Problem) ContentType(string) string { return problemType }
 
 const problemType = "application/problem+json"
 
-// kinds is every code there is, with its status and title. docs/api.md lists the same codes.
+// kinds is every code there is, with its status and title. docs/api.md lists the same codes, and docs/errors.md
+// explains them.
 var kinds = map[string]struct {
 	status int
 	title  string
@@ -105,7 +106,7 @@ func problem(code, param, detail string, args ...any) *Problem {
 		detail = fmt.Sprintf(detail, args...)
 	}
 	p := &Problem{
-		Type: "urn:chunkstream:problem:" + code, Title: k.title, Status: k.status, Detail: detail, Code: code, Param: param,
+		Type: "/errors/" + code, Title: k.title, Status: k.status, Detail: detail, Code: code, Param: param,
 	}
 	switch k.status {
 	case http.StatusUnauthorized:

@@ -173,6 +173,17 @@ func (a *API) register() {
 		Responses: a.responses(http.StatusOK, "A script or a style sheet",
 			map[string]*huma.Schema{"text/javascript": str(), "text/css": str()}),
 	}, a.documents.serveFile)
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/errors", OperationID: "problems", Tags: serviceTag, Security: noKey,
+		Summary:   "Every problem code, as a page",
+		Responses: a.responses(http.StatusOK, "HTML", map[string]*huma.Schema{"text/html": str()}),
+	}, a.errors.show)
+	a.plain(huma.Operation{
+		Method: "GET", Path: "/errors/{code}", OperationID: "problem", Tags: serviceTag, Security: noKey,
+		Summary:    "What a problem means, its likely cause, the fix, and whether to repeat the request: the type of a problem leads here",
+		Parameters: []*huma.Param{inPath("code", "The code")},
+		Responses:  a.responses(http.StatusOK, "HTML", map[string]*huma.Schema{"text/html": str()}),
+	}, a.errors.show)
 	for path, one := range map[string]huma.Operation{
 		"/":                {OperationID: "playground", Summary: "The page on which texts are cut and compared"},
 		"/operations":      {OperationID: "operationsPage", Summary: "The page of all operations"},
