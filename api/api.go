@@ -50,9 +50,10 @@ type Config struct {
 	Store   *store.Store
 	Hub     *live.Hub
 	Publish func(event.Owned) // brings an event to those who watch; must not block
-	// Reserve, if not nil, asks the worker of this process for a slot for an operation of that many bytes, which is then
-	// claimed as it is created; see worker.Reserve. ok is false when it is to be queued instead.
-	Reserve func(bytes int64) (claim store.Claim, start func(*store.Run), ok bool)
+	// Reserve, if not nil, asks the worker of this process for a slot for an operation, which is then claimed as it is
+	// created, and completed if the splitter has little to do; see worker.Reserve. take is nil when it is to be queued
+	// instead.
+	Reserve func(store.NewOperation, chunk.Splitter) (take *store.Take, start func(store.Created))
 	// Wake tells the workers of a lane that there is work; must not block.
 	Wake func(lane store.Lane, operationID string)
 	Gate *auth.Gate

@@ -221,7 +221,7 @@ func (a *API) submitItem(ctx context.Context, item batchItem, key string) (strin
 		Owner: owner(ctx), Name: item.name, Staged: staged, DocumentID: item.documentID, Strategy: item.plan.Strategy,
 		Settings: item.plan.Settings, SplitterVersion: chunk.Version, IdempotencyKey: key, Configuration: item.used,
 		RequestHash: requestHash("", item.documentID, item.name, item.plan.Strategy, string(item.plan.Settings)),
-	})
+	}, item.plan.Splitter)
 	if err != nil {
 		return "", errors.Join(orNotFound(err, noDocumentID), discard(ctx, staged))
 	}

@@ -261,7 +261,7 @@ func (a *API) again(ctx context.Context, op store.Operation, key string) (store.
 		Owner: op.Owner, Name: op.Name, DocumentID: op.DocumentID, Strategy: op.Strategy, Settings: op.Settings,
 		SplitterVersion: chunk.Version, RetryOf: op.ID, Configuration: op.Configuration, Webhook: op.Webhook,
 		IdempotencyKey: key, RequestHash: requestHash(op.ID, op.DocumentID, op.Name, op.Strategy, string(op.Settings)),
-	})
+	}, nil)
 }
 
 // awaitEnd gives the operation's state when it has ended, or when wait is over, or when the server drains. It looks at

@@ -80,7 +80,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 		// The same request is the same one also when the configuration has changed meanwhile.
 		n.RequestHash = requestHash("configuration", in.documentID, in.name, in.configuration, in.encoding+in.charset+in.invalid)
 	}
-	made, err := a.create(ctx, n)
+	made, err := a.create(ctx, n, in.plan.Splitter)
 	if err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = problem("not_found", "document_id", "there is no such document here")
@@ -91,16 +91,15 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	return a.created(w, r, made, wait)
 }
 
-// create makes an operation and tells of it. A worker of this process that has room claims it with the creation; the
-// others are woken.
-func (a *API) create(ctx context.Context, n store.NewOperation) (made store.Created, err error) {
-	start := func(*store.Run) {}
+// create makes an operation and tells of it. A worker of this process that has room claims it with the creation, and
+// completes it when that is little work for splitter, which is needed with n.Staged alone; otherwise the workers are woken.
+func (a *API) create(ctx context.Context, n store.NewOperation, splitter chunk.Splitter) (made store.Created, err error) {
 	if a.cfg.Reserve != nil && n.Staged != nil {
-		if claim, begin, ok := a.cfg.Reserve(n.Staged.Bytes); ok {
-			n.Take, start = &claim, begin
+		if take, start := a.cfg.Reserve(n, splitter); take != nil {
+			n.Take = take
+			defer func() { start(made) }() // also when this panics, or the slot would be lost
 		}
 	}
-	defer func() { start(made.Run) }() // also when this panics, or the slot would be lost
 	made, err = a.cfg.Store.Create(ctx, n)
 	if err != nil || made.Replayed {
 		return made, err
@@ -108,7 +107,7 @@ func (a *API) create(ctx context.Context, n store.NewOperation) (made store.Crea
 	crashpoint.Hit(crashpoint.AfterSubmitCommit)
 	a.cfg.Publish(made.Event)
 	crashpoint.Hit(crashpoint.BeforeWake)
-	if made.Run == nil {
+	if made.Operation.Status == store.Queued && made.Run == nil {
 		a.cfg.Wake(store.LaneOf(made.Operation.BytesTotal), made.Operation.ID)
 	}
 	return made, nil

@@ -18,7 +18,7 @@ import (
 const keptKeys = 24 * time.Hour
 
 // Create makes the operation, its document where the text is new to the owner, event 1 and the idempotency key in one
-// transaction; when it returns they are durable, and so is the claim if there was to be one. It returns ErrNotFound for
+// transaction; when it returns they are durable, and so is what Take asked for. It returns ErrNotFound for
 // a document id the owner does not have, ErrKeyReused for a key that came with another request, and *QuarantinedError.
 func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 	if (n.Staged == nil) == (n.DocumentID == "") {
@@ -29,6 +29,9 @@ func (s *Store) Create(ctx context.Context, n NewOperation) (Created, error) {
 	}
 	if n.Take != nil && n.Take.Lease <= 0 {
 		return Created{}, fmt.Errorf("store: create: a lease of %v must be positive", n.Take.Lease)
+	}
+	if n.Take != nil && n.Take.Done && n.Staged == nil {
+		return Created{}, errors.New("store: create: Take.Done needs the staged text that the chunks are of")
 	}
 	for _, text := range []string{n.Owner, n.Name, n.DocumentID, n.Strategy, string(n.Settings), n.SplitterVersion, n.RetryOf,
 		n.Configuration.Name, n.Webhook, n.Trace, n.IdempotencyKey, n.RequestHash} {
@@ -86,70 +89,113 @@ VALUES ($1, $2, $3, (SELECT num FROM operations WHERE id = $4), `+nowMs+`)`,
 	return *out, nil
 }
 
-// operation makes the row of out.Operation and its first event; with n.Take, as it is once claimed, and the second event
-// besides. The rows name each other by id, so that no statement waits for the one before.
-func (s *Store) operation(t *tx, n NewOperation, out *Created) error {
-	queued := &out.Operation
-	ev := event.Event{Seq: 1, Type: event.Queued, OperationID: queued.ID, Data: queued.data()}
-	data, err := json.Marshal(ev.Data)
-	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
+// step is an operation as one of its events shows it.
+type step struct {
+	event event.Type
+	op    Operation
+}
+
+// steps are what happens to a new operation in the transaction that creates it.
+func (n *NewOperation) steps(op Operation) []step {
+	all := []step{{event.Queued, op}}
+	if n.Take == nil {
+		return all
 	}
-	op, run := *queued, (*Run)(nil)
-	var started event.Event
-	var startedData []byte
-	var lease int64
-	if n.Take != nil {
-		op.Status, op.Worker, op.Seq, op.Attempt = Processing, n.Take.Worker, 2, 1
-		lease = n.Take.Lease.Milliseconds()
-		run = &Run{s: s, epoch: 1, lease: lease, crashes: 1}
-		if n.Staged != nil {
-			run.text = string(n.Staged.inline)
-		}
-		started = event.Event{Seq: 2, Type: event.Started, OperationID: op.ID, Data: op.data()}
-		if startedData, err = json.Marshal(started.Data); err != nil {
+	op.Status, op.Worker, op.Seq, op.Attempt = Processing, n.Take.Worker, 2, 1
+	all = append(all, step{event.Started, op})
+	if n.Take.Done {
+		op.Status, op.Worker, op.Seq = Completed, "", 3
+		op.Chunks, op.BytesDone = int64(len(n.Take.Chunks)), op.BytesTotal
+		all = append(all, step{event.Completed, op})
+	}
+	return all
+}
+
+// insertSteps gives the statement that stores the events of so many steps.
+var insertSteps = func() (texts [4]string) {
+	var rows []string
+	for n := 1; n < len(texts); n++ {
+		rows = append(rows, fmt.Sprintf(`
+((SELECT num FROM operations WHERE id = $1), $%d, $%d, $%d, (SELECT created_at FROM operations WHERE id = $1), $%d)`,
+			4*n-2, 4*n-1, 4*n, 4*n+1))
+		texts[n] = `INSERT INTO operation_events (operation, seq, epoch, type, at, data) VALUES ` + strings.Join(rows, ",")
+	}
+	return texts
+}()
+
+// operation makes the row of out.Operation as it is after its last step, an event for each step, and its chunks if there
+// are any. The rows name each other by id, so that no statement waits for the one before.
+func (s *Store) operation(t *tx, n NewOperation, out *Created) error {
+	steps := n.steps(out.Operation)
+	op := steps[len(steps)-1].op
+	var lease, crashes int64
+	if op.Status == Processing {
+		lease, crashes = n.Take.Lease.Milliseconds(), 1 // a crash, until its first batch
+	}
+	events, data := make([]event.Owned, len(steps)), make([]string, len(steps))
+	for i, step := range steps {
+		ev := event.Event{Seq: step.op.Seq, Type: step.event, OperationID: op.ID, Data: step.op.data()}
+		b, err := json.Marshal(ev.Data)
+		if err != nil {
 			return fmt.Errorf("encode event: %w", err)
 		}
+		events[i], data[i] = event.Owned{Owner: n.Owner, Event: ev}, string(b)
 	}
-	err = t.then(`
+	var num int64
+	created := func(scan scan) error {
+		var document, at int64
+		if err := scan(&num, &document, &at); err != nil {
+			return err
+		}
+		for i := range steps {
+			events[i].Event.Time, steps[i].op.CreatedAt = event.Millis(at), instant(at)
+		}
+		op.CreatedAt, op.StartedAt = instant(at), instant(at)
+		out.Operation, out.Event = steps[0].op, events[0]
+		switch op.Status {
+		case Processing:
+			op.ExpiresLease = instant(at + lease)
+			out.Run = &Run{s: s, num: num, document: document, epoch: op.Attempt, lease: lease, crashes: crashes, Operation: op,
+				Started: events[1]}
+			if n.Staged != nil {
+				out.Run.text = n.Staged.Text()
+			}
+		case Completed:
+			op.FinishedAt = instant(at)
+			out.Operation, out.Done = op, events[1:]
+		}
+		return nil
+	}
+	const insert = `
 INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of,
-                        bytes_total, epoch, seq, crash_count, worker, lease_until, started_at, run_after, created_at, source,
-                        configuration, trace, webhook)
-VALUES ($1, $2, (SELECT num FROM documents WHERE id = $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-        CASE WHEN $5 = 'queued' THEN 0 ELSE `+nowMs+` + $16 END, CASE WHEN $5 = 'queued' THEN 0 ELSE `+nowMs+` END,
-        `+nowMs+`, `+nowMs+`, $17, $18, $19, (SELECT num FROM webhooks WHERE id = $20 AND owner = $2))
-RETURNING num, document, created_at`,
-		[]any{op.ID, n.Owner, op.DocumentID, n.Name, string(op.Status), string(LaneOf(op.BytesTotal)), n.Strategy,
-			string(n.Settings), n.SplitterVersion, n.RetryOf, op.BytesTotal, op.Attempt, op.Seq, op.Attempt, op.Worker, lease, op.Source.pack(),
-			op.Configuration.pack(), orNothing(op.Trace), op.Webhook},
-		func(scan scan) error {
-			var num, document, at int64
-			if err := scan(&num, &document, &at); err != nil {
-				return err
-			}
-			queued.CreatedAt, ev.Time = instant(at), event.Millis(at)
-			out.Event = event.Owned{Owner: n.Owner, Event: ev}
-			if run != nil {
-				op.CreatedAt, op.StartedAt, op.ExpiresLease, started.Time = queued.CreatedAt, queued.CreatedAt, instant(at+lease), ev.Time
-				run.num, run.document, run.Operation = num, document, op
-				run.Started = event.Owned{Owner: n.Owner, Event: started}
-				out.Run = run
-			}
-			return nil
-		})
-	if err != nil {
+                        bytes_total, bytes_done, next_index, epoch, seq, crash_count, worker, lease_until, started_at,
+                        finished_at, run_after, created_at, source, configuration, trace, webhook)
+VALUES ($1, $2, (SELECT num FROM documents WHERE id = $3), $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+        CASE WHEN $5 = 'processing' THEN ` + nowMs + ` + $18 ELSE 0 END, CASE WHEN $5 = 'queued' THEN 0 ELSE ` + nowMs + ` END,
+        CASE WHEN $5 = 'completed' THEN ` + nowMs + ` ELSE 0 END, ` + nowMs + `, ` + nowMs + `, $19, $20, $21,
+        (SELECT num FROM webhooks WHERE id = $22 AND owner = $2))
+RETURNING num, document, created_at`
+	args := []any{op.ID, n.Owner, op.DocumentID, n.Name, string(op.Status), string(LaneOf(op.BytesTotal)), n.Strategy,
+		string(n.Settings), n.SplitterVersion, n.RetryOf, op.BytesTotal, op.BytesDone, op.Chunks, op.Attempt, op.Seq, crashes,
+		op.Worker, lease, op.Source.pack(), op.Configuration.pack(), orNothing(op.Trace), op.Webhook}
+	run := t.then
+	if op.Chunks > 0 {
+		run = t.each // they go below its number
+	}
+	if err := run(insert, args, created); err != nil {
 		return fmt.Errorf("insert operation: %w", err)
 	}
-	err = t.later(`
-INSERT INTO operation_events (operation, seq, epoch, type, at, data)
-SELECT num, 1, 0, $1, created_at, $2 FROM operations WHERE id = $3`, string(ev.Type), string(data), op.ID)
-	if err == nil && run != nil {
-		err = t.later(`
-INSERT INTO operation_events (operation, seq, epoch, type, at, data)
-SELECT num, 2, 1, $1, created_at, $2 FROM operations WHERE id = $3`, string(started.Type), string(startedData), op.ID)
+	rows := []any{op.ID}
+	for i, step := range steps {
+		rows = append(rows, step.op.Seq, step.op.Attempt, string(step.event), data[i])
 	}
-	if err != nil {
-		return fmt.Errorf("insert event: %w", err)
+	if err := t.later(insertSteps[len(steps)], rows...); err != nil {
+		return fmt.Errorf("insert events: %w", err)
+	}
+	if op.Chunks > 0 {
+		if err := t.chunks(num, op.Attempt, 0, n.Take.Chunks); err != nil {
+			return fmt.Errorf("insert chunks: %w", err)
+		}
 	}
 	return nil
 }

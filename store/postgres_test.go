@@ -272,7 +272,7 @@ func TestTransactionsTogether(t *testing.T) {
 			return store.Created{}, err
 		}
 		return s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: st, Strategy: "r", Settings: []byte("{}"),
-			SplitterVersion: version, IdempotencyKey: key, RequestHash: hash, Take: &store.Claim{Worker: "w", Lease: lease}})
+			SplitterVersion: version, IdempotencyKey: key, RequestHash: hash, Take: &store.Take{Worker: "w", Lease: lease}})
 	}
 	ended, err := make("ended", "key", "hash")
 	if err != nil {

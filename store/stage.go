@@ -130,6 +130,9 @@ func (s *Store) stage(ctx context.Context, st *Staged, r io.Reader, limit int64)
 	return st, nil
 }
 
+// Text gives the whole text of a short one (at most 64 KiB), which is in memory; "" for a longer one.
+func (st *Staged) Text() string { return string(st.inline) }
+
 // runeBoundary gives the last rune boundary of b at or before at; at must lie inside b.
 func runeBoundary(b []byte, at int) int {
 	for i := at; i > at-utf8.UTFMax && i > 0; i-- {

@@ -242,7 +242,7 @@ func testCreateAndTake(t *testing.T, on backend) {
 	make := func(text, key string) (store.Created, error) {
 		return s.Create(t.Context(), store.NewOperation{
 			Owner: owner, Staged: stage(t, s, text), Strategy: "recursive", Settings: []byte(`{}`), SplitterVersion: version,
-			IdempotencyKey: key, RequestHash: "h", Take: &store.Claim{Worker: "w", Lease: lease},
+			IdempotencyKey: key, RequestHash: "h", Take: &store.Take{Worker: "w", Lease: lease},
 		})
 	}
 	long := strings.Repeat("0123456789", 20_000) // staged in parts
@@ -306,8 +306,94 @@ func testCreateAndTake(t *testing.T, on backend) {
 		now.Error.Code != "poison" {
 		t.Errorf("after two crashes: %+v, %v", now, err)
 	}
-	if _, err := s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: stage(t, s, "x"), Take: &store.Claim{}}); err == nil {
+	if _, err := s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: stage(t, s, "x"), Take: &store.Take{}}); err == nil {
 		t.Error("a lease of no length was taken")
+	}
+	sound(t, s, true)
+}
+
+// TestCreateDone: an operation may be claimed and completed in the transaction that creates it. It then looks as if all
+// of that had come one by one.
+func TestCreateDone(t *testing.T) { onEach(t, testCreateDone) }
+
+func testCreateDone(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	make := func(text, key string, take *store.Take) (store.Created, error) {
+		return s.Create(t.Context(), store.NewOperation{
+			Owner: owner, Staged: stage(t, s, text), Strategy: "recursive", Settings: []byte(`{}`), SplitterVersion: version,
+			IdempotencyKey: key, RequestHash: "h", Take: take,
+		})
+	}
+	chunks := func(id string) []store.Chunk {
+		t.Helper()
+		all, err := s.Chunks(t.Context(), owner, id, 0, 1000, store.Texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	text := strings.Repeat("0123456789", 50)
+	whole := &store.Take{Worker: "w", Lease: lease, Done: true, Chunks: cut(0, text, 10)}
+	for _, take := range []*store.Take{whole, {Worker: "w", Lease: lease, Done: true}} { // white space has no chunks
+		made, err := make(text, "", take)
+		if err != nil {
+			t.Fatal(err)
+		}
+		op := made.Operation
+		if made.Run != nil || len(made.Done) != 2 {
+			t.Fatalf("created %+v", made)
+		}
+		now, err := s.Operation(t.Context(), owner, op.ID)
+		if err != nil || now.Status != store.Completed || !reflect.DeepEqual(op, now) {
+			t.Errorf("created as %+v, now %+v, %v", op, now, err)
+		}
+		evs, err := s.Events(t.Context(), owner, op.ID, 0, 10)
+		want := []event.Event{made.Event.Event, made.Done[0].Event, made.Done[1].Event}
+		if err != nil || !reflect.DeepEqual(evs, want) {
+			t.Errorf("events %+v, %v, want %+v", evs, err, want)
+		}
+		// The same in three transactions.
+		slow, err := make(text, "", &store.Take{Worker: "w", Lease: lease})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := slow.Run.Commit(t.Context(), store.Batch{Chunks: take.Chunks, BytesDone: int64(len(text)), Last: true}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := chunks(op.ID), chunks(slow.Operation.ID); !reflect.DeepEqual(got, want) {
+			t.Errorf("chunks %+v, want %+v", got, want)
+		}
+		slower, err := s.Events(t.Context(), owner, slow.Operation.ID, 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range slower {
+			e.OperationID, e.Time = evs[i].OperationID, evs[i].Time
+			if !reflect.DeepEqual(evs[i], e) {
+				t.Errorf("event %+v, want %+v", evs[i], e)
+			}
+		}
+		if again, ev, err := s.Cancel(t.Context(), owner, op.ID); err != nil || ev != nil || !reflect.DeepEqual(again, now) {
+			t.Errorf("cancelled after its end: %+v, %+v, %v", again, ev, err)
+		}
+	}
+	if claim(t, s, store.Small) != nil {
+		t.Error("one that is done was claimed")
+	}
+	first, err := make(text, "k", whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := make(text, "k", whole); err != nil || !again.Replayed || again.Done != nil ||
+		!reflect.DeepEqual(again.Operation, first.Operation) {
+		t.Errorf("repeated: %+v, %v", again, err)
+	}
+	if _, err := make(text+"!", "k", whole); !errors.Is(err, store.ErrKeyReused) {
+		t.Errorf("another text under the key: %v", err)
+	}
+	if _, err := s.Create(t.Context(), store.NewOperation{Owner: owner, DocumentID: first.Operation.DocumentID, Strategy: "x",
+		Settings: []byte("{}"), SplitterVersion: version, Take: whole}); err == nil {
+		t.Error("chunks of a text that was not given were taken")
 	}
 	sound(t, s, true)
 }

@@ -190,18 +190,28 @@ type NewOperation struct {
 	// RequestHash says what "the same request" is; it must cover everything the operation depends on but the text,
 	// which Create adds itself.
 	RequestHash string
-	// Take, if not nil, claims the operation in the transaction that creates it, for a worker in this process that has
-	// room and nothing older to do. Of it, Worker and Lease count.
-	Take *Claim
+	// Take, if not nil, claims the operation in the transaction that creates it.
+	Take *Take
+}
+
+// Take is a claim by a worker in this process that has room for the operation and nothing older to do.
+type Take struct {
+	Worker string        // as in Claim
+	Lease  time.Duration // as in Claim
+	// Done completes the operation in the same transaction: Chunks are all there are of the staged text, and its whole
+	// life, queued, started and completed, becomes durable at once or not at all.
+	Done   bool
+	Chunks []Chunk
 }
 
 // Created is what Create made, or found under the idempotency key.
 type Created struct {
-	Operation Operation
+	Operation Operation // completed, if Take says Done; otherwise queued, as before any claim
 	Document  Document
-	Replayed  bool        // an earlier request with the same key made it; Event is empty
-	Event     event.Owned // the queued event, to be published; its Event.Seq is 1
-	Run       *Run        // what Take claimed; its Started is to be published after Event. Operation is as before the claim
+	Replayed  bool          // an earlier request with the same key made it; there are no events and no run
+	Event     event.Owned   // the queued event, to be published; its Event.Seq is 1
+	Run       *Run          // what Take claimed; its Started is to be published after Event
+	Done      []event.Owned // with Take.Done: the events after Event, to be published after it; there is no run then
 }
 
 // Chunk is one stored span with what is needed to show it.

@@ -40,6 +40,9 @@ type Config struct {
 	// Split cuts a text, as chunk.Guard does and by default is, perhaps in another process. An error that is a *CrashError
 	// counts as a crash.
 	Split func(ctx context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error]
+	// Here says of which strategies Split cuts a text in this process, in time that grows with the text: a short one is
+	// cut while the request that brings it waits (Reserve). Default: all, or with a Split of your own none.
+	Here func(strategy string) bool
 	// Name says who holds a lease; users see it. Default "worker".
 	Name string
 	// SmallSlots and LargeSlots bound the operations in flight per lane. Defaults 16 and 2. Reserved ones and a claim made
@@ -77,6 +80,10 @@ const (
 func (c Config) withDefaults() Config {
 	if c.Parse == nil {
 		c.Parse = chunk.Parse
+	}
+	if c.Here == nil {
+		all := c.Split == nil
+		c.Here = func(string) bool { return all }
 	}
 	if c.Split == nil {
 		c.Split = func(_ context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error] {
@@ -247,23 +254,55 @@ func (w *Worker) serve(ctx, work context.Context, l *lane) {
 	}
 }
 
-// Reserve keeps a slot of the small lane free for an operation of that many bytes that is about to be created in this
-// process: its creation then claims it (store.NewOperation.Take), and no wake-up, second transaction and reading of the
-// text lie between the two. ok is false when there is no room, when older operations may be waiting, and when Run does
-// not claim; then the operation is queued and claimed like any other. Otherwise call start exactly once: with the
-// claimed run after its first event was published, or with nil when there is none. It may be called at any time.
-func (w *Worker) Reserve(bytes int64) (claim store.Claim, start func(*store.Run), ok bool) {
+// Reserve keeps a slot of the small lane free for an operation that is about to be created in this process: its creation
+// then claims it (store.NewOperation.Take), and no wake-up, second transaction and reading of the text lie between the
+// two. A text that is in memory and is one batch is cut here by splitter, so that its creation completes it too. take is nil when
+// there is no room, when older operations may be waiting, and when Run does not claim; then the operation is queued and
+// claimed like any other. Otherwise call start exactly once: with what was created after its first event was published,
+// or with the zero value when there is nothing. It may be called at any time.
+func (w *Worker) Reserve(n store.NewOperation, splitter chunk.Splitter) (take *store.Take, start func(store.Created)) {
+	bytes := n.Staged.Bytes
 	if store.LaneOf(bytes) != store.Small || !w.small.reserve(bytes) {
-		return store.Claim{}, nil, false
+		return nil, nil
 	}
-	return store.Claim{Worker: w.cfg.Name, Lease: w.cfg.Lease}, func(r *store.Run) {
-		if r == nil {
-			w.small.release(bytes)
+	take = &store.Take{Worker: w.cfg.Name, Lease: w.cfg.Lease}
+	if text := n.Staged.Text(); text != "" && w.cfg.Here(n.Strategy) {
+		take.Chunks, take.Done = cut(n.Strategy, splitter, text)
+	}
+	return take, func(made store.Created) {
+		if made.Run != nil {
+			crashpoint.Hit(crashpoint.AfterClaimCommit)
+			w.small.start(made.Run, bytes)
 			return
 		}
-		crashpoint.Hit(crashpoint.AfterClaimCommit)
-		w.small.start(r, bytes)
-	}, true
+		w.small.release(bytes)
+		if made.Done != nil {
+			crashpoint.Hit(crashpoint.AfterFinishCommit)
+			w.completed.Add(1)
+		}
+		for _, ev := range made.Done {
+			w.publish(ev)
+		}
+	}
+}
+
+// cut gives all chunks of a text that is one batch. Whatever stands in the way is left to a run, which knows what to do
+// about it.
+func cut(strategy string, splitter chunk.Splitter, text string) (all []store.Chunk, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			all, ok = nil, false
+		}
+	}()
+	opened, b := time.Now(), batch{}
+	for span, err := range chunk.Guard(strategy, splitter, text) {
+		if err != nil || b.full(opened) {
+			return nil, false
+		}
+		b.chunks = append(b.chunks, b.add(text, span))
+	}
+	crashpoint.Hit(crashpoint.BeforeFinishCommit)
+	return b.chunks, true
 }
 
 // pause is Poll ± 20 %, so that many workers do not ask in step.
@@ -344,8 +383,7 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 			return err
 		}
 		// Only when another span has come is the batch known not to be the last.
-		full := len(b.chunks) >= batchSpans || len(b.chunks) > 0 && time.Since(opened) >= batchTime
-		if full || len(b.chunks) > 0 && (r.flush.Load() || take.Err() != nil) {
+		if b.full(opened) || len(b.chunks) > 0 && (r.flush.Load() || take.Err() != nil) {
 			ended, err := w.commit(ctx, r, &b, eta(began, doneBefore, b.bytesDone, op.BytesTotal), false)
 			if err != nil || ended {
 				return err
@@ -379,6 +417,11 @@ type batch struct {
 	bytesDone int64
 
 	ruler chunk.Ruler // of the text
+}
+
+// full says that the batch, open since then, is to be committed.
+func (b *batch) full(since time.Time) bool {
+	return len(b.chunks) >= batchSpans || len(b.chunks) > 0 && time.Since(since) >= batchTime
 }
 
 // add turns a chunk into what is stored of it.

@@ -481,6 +481,35 @@ func (c counting) Split(text string) iter.Seq[chunk.Chunk] {
 	}
 }
 
+// reserved creates an operation whose slot was reserved, as soon as the first claim has found nothing.
+func (b *bench) reserved(w *worker.Worker, splitter chunk.Splitter, text string) (store.Created, <-chan struct{}) {
+	b.Helper()
+	st, err := b.store.Stage(b.Context(), "o", strings.NewReader(text), 1<<20)
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := store.NewOperation{Owner: "o", Staged: st, Strategy: "recursive", Settings: []byte(`{}`), SplitterVersion: chunk.Version}
+	var start func(store.Created)
+	for n.Take, start = w.Reserve(n, splitter); n.Take == nil; n.Take, start = w.Reserve(n, splitter) {
+		b.wake.Wake(string(store.Small), "")
+		runtime.Gosched()
+	}
+	made, err := b.store.Create(b.Context(), n)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.mu.Lock()
+	ended := b.signal(made.Operation.ID)
+	b.mu.Unlock()
+	start(made)
+	return made, ended
+}
+
+// ofSize is a text of that many bytes that is about to be created.
+func ofSize(bytes int64) store.NewOperation {
+	return store.NewOperation{Staged: &store.Staged{Bytes: bytes}}
+}
+
 // TestReserve: a reserved operation runs without a wake-up or a poll; the bounds, older operations and the end of Run go
 // before a reservation.
 func TestReserve(t *testing.T) {
@@ -495,44 +524,20 @@ func TestReserve(t *testing.T) {
 			}
 		}}}, err
 	}
-	w, stop := b.start(worker.Config{Parse: slow, SmallSlots: 2, SmallBytes: 1000, Poll: time.Hour})
-	create := func(text string) (store.Created, <-chan struct{}) {
-		t.Helper()
-		for { // until the first claim has found nothing
-			claim, start, ok := w.Reserve(int64(len(text)))
-			if !ok {
-				b.wake.Wake(string(store.Small), "")
-				runtime.Gosched()
-				continue
-			}
-			st, err := b.store.Stage(t.Context(), "o", strings.NewReader(text), 1<<20)
-			if err != nil {
-				t.Fatal(err)
-			}
-			made, err := b.store.Create(t.Context(), store.NewOperation{Owner: "o", Staged: st, Strategy: "recursive",
-				Settings: []byte(`{}`), SplitterVersion: chunk.Version, Take: &claim})
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.mu.Lock()
-			ended := b.signal(made.Operation.ID)
-			b.mu.Unlock()
-			start(made.Run)
-			return made, ended
-		}
-	}
-	_, first := create("one")
-	if _, _, ok := w.Reserve(store.SmallBytes + 1); ok {
+	text := prose(100_000) // too long to be cut before it is created
+	w, stop := b.start(worker.Config{Parse: slow, SmallSlots: 2, SmallBytes: 200_000, Poll: time.Hour})
+	_, first := b.reserved(w, nil, text)
+	if take, _ := w.Reserve(ofSize(store.SmallBytes+1), nil); take != nil {
 		t.Error("a large operation has got a slot of the small lane")
 	}
-	_, release, ok := w.Reserve(900)
-	if !ok {
+	take, release := w.Reserve(ofSize(99_000), nil)
+	if take == nil {
 		t.Fatal("the second slot is not free")
 	}
-	if _, _, ok := w.Reserve(1); ok {
+	if take, _ := w.Reserve(ofSize(1), nil); take != nil {
 		t.Error("a third operation has got one of two slots")
 	}
-	release(nil)
+	release(store.Created{})
 	queued, second := b.submit("two", `{}`) // the one that was refused
 	close(hold)
 	await(t, "the first end", first)
@@ -540,7 +545,7 @@ func TestReserve(t *testing.T) {
 	if got := b.operation(queued.ID); got.Status != store.Completed {
 		t.Errorf("the queued operation is %s", got.Status)
 	}
-	made, third := create("three")
+	made, third := b.reserved(w, nil, text)
 	await(t, "the third end", third)
 	b.mu.Lock()
 	evs := b.events[made.Operation.ID]
@@ -548,8 +553,8 @@ func TestReserve(t *testing.T) {
 	if len(evs) != 2 || evs[0].Type != event.Started || evs[1].Type != event.Completed {
 		t.Errorf("events %+v", evs)
 	}
-	_, release, ok = w.Reserve(1)
-	if !ok {
+	take, release = w.Reserve(ofSize(1), nil)
+	if take == nil {
 		t.Fatal("no free slot")
 	}
 	b.cancel()
@@ -558,10 +563,10 @@ func TestReserve(t *testing.T) {
 		stop()
 		close(stopped)
 	}()
-	for ok := true; ok; {
-		var give func(*store.Run)
-		if _, give, ok = w.Reserve(1); ok {
-			give(nil)
+	for take := take; take != nil; {
+		var give func(store.Created)
+		if take, give = w.Reserve(ofSize(1), nil); take != nil {
+			give(store.Created{})
 		}
 	}
 	select {
@@ -569,10 +574,96 @@ func TestReserve(t *testing.T) {
 		t.Error("the worker has ended while an operation of its may be being created")
 	default:
 	}
-	release(nil)
+	release(store.Created{})
 	await(t, "the worker's end", stopped)
 	if running := w.Stats().Running; running != 0 {
 		t.Errorf("%d run", running)
+	}
+}
+
+// TestDoneAtCreation: a text that is in memory and is one batch is complete once it is created; of any other nothing is
+// stored before its run, and neither is of one whose strategy fails.
+func TestDoneAtCreation(t *testing.T) {
+	t.Parallel()
+	recursive, err := chunk.Parse("recursive", []byte(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, text string
+		splitter   chunk.Splitter
+		done       bool
+		events     string // those that follow the first; "": any
+	}{
+		{"short", prose(4000), recursive.Splitter, true, "started completed"},
+		{"elsewhere", prose(4000), recursive.Splitter, false, "started completed"},
+		{"the longest", prose(64 << 10)[:64<<10], recursive.Splitter, true, "started completed"},
+		{"white space", " \n ", recursive.Splitter, true, "started completed"},
+		{"longer", prose(70_000), recursive.Splitter, false, "started completed"},
+		{"a thousand chunks", strings.Repeat("x", 1000), every(1), true, "started completed"},
+		{"more than a batch", strings.Repeat("x", 1001), every(1), false, "started batch completed"},
+		{"slow", "xx", slow{}, false, ""},
+		{"stalling", "xx", every(0), false, "started failed"},
+		{"panicking", "xx", every(-1), false, "started failed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			w, stop := b.start(worker.Config{Parse: parseAs(c.splitter), Poll: time.Hour,
+				Here: func(string) bool { return c.name != "elsewhere" }})
+			made, ended := b.reserved(w, c.splitter, c.text)
+			for n := int64(1); c.done && made.Done == nil; n++ { // a busy machine may have made the cut a slow one
+				await(t, "the end", ended)
+				if made, ended = b.reserved(w, c.splitter, c.text); n > 100 {
+					t.Fatal("it is never done at its creation")
+				}
+			}
+			if (made.Done != nil) != c.done || (made.Run != nil) == c.done || (b.operation(made.Operation.ID).Status == store.Queued) {
+				t.Errorf("created %+v", made)
+			}
+			await(t, "the end", ended)
+			stop()
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			var got []string
+			for _, e := range b.events[made.Operation.ID] {
+				got = append(got, string(e.Type))
+			}
+			if c.events != "" && strings.Join(got, " ") != c.events {
+				t.Errorf("events %q, want %q", got, c.events)
+			}
+			if st := w.Stats(); (st.Failed == 0) != (c.events != "started failed") || st.Completed+st.Failed < 1 || st.Running != 0 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+// every cuts so many bytes at a time; 0 stalls and -1 panics.
+type every int
+
+func (n every) Split(text string) iter.Seq[chunk.Chunk] {
+	return func(yield func(chunk.Chunk) bool) {
+		if n < 0 {
+			panic("as the test wants it")
+		}
+		for at := 0; at < len(text); at += int(n) {
+			if !yield(chunk.Chunk{Span: chunk.Span{Start: at, End: min(at+max(int(n), 1), len(text))}}) {
+				return
+			}
+		}
+	}
+}
+
+// slow has its first chunk at once and its second when the first batch has been open for too long.
+type slow struct{}
+
+func (slow) Split(text string) iter.Seq[chunk.Chunk] {
+	return func(yield func(chunk.Chunk) bool) {
+		if yield(chunk.Chunk{Span: chunk.Span{Start: 0, End: 1}}) {
+			time.Sleep(60 * time.Millisecond)
+			yield(chunk.Chunk{Span: chunk.Span{Start: 1, End: 2}})
+		}
 	}
 }
 

@@ -49,6 +49,9 @@ type cutter struct {
 	pool *sandbox.Pool
 }
 
+// here is worker.Config.Here.
+func (c cutter) here(strategy string) bool { return !c.isolated(strategy) }
+
 // split is worker.Config.Split.
 func (c cutter) split(ctx context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error] {
 	if !c.isolated(plan.Strategy) {

@@ -179,7 +179,7 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 		Missing: func(err error) bool { return errors.Is(err, store.ErrNotFound) },
 	})
 	s.work, err = worker.New(worker.Config{
-		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse, Split: s.cut.split, Forget: s.forget,
+		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse, Split: s.cut.split, Here: s.cut.here, Forget: s.forget,
 		Woken: func(l store.Lane) <-chan struct{} { return s.wake.Woken(string(l)) },
 		Name:  workerName(), LargeSlots: b.Workers, SmallSlots: smallSlots * b.Workers, Lease: b.Lease,
 		Poll: min(time.Second, b.Lease/2), Drain: drainWork, Log: s.log,
