@@ -22,13 +22,13 @@ var street = []room{
 		"context embed log/slog net net/http os time golang.org/x/sync" + huma + prometheus},
 	{"worker", "the whole story of one run, on one screen", "chunk extract store dispatch live event crashpoint",
 		"context log/slog math/rand/v2 time" + prometheus},
-	{"auth", "who is asking, what may they do (no Redis, ever)", "store", "context net net/http time" + jwt},
+	{"auth", "who is asking, what may they do (no Redis, ever)", "secret store", "context net net/http time" + jwt},
 	{"live", "hub, bus (memory or Redis), WebSocket, SSE", "event redisconn",
 		"context log/slog net net/http os time" + gws + prometheus},
 	{"limit", "shared rate limits, with the local fallback", "redisconn", "context time"},
 	{"dispatch", "wake-ups (memory or Redis): \"look now\", carries ids only", "redisconn", "context math/rand/v2 time"},
 	{"store", "SQL truth: documents, operations, chunks, events, keys; migrations, state machine, claim, fence, retention",
-		"chunk event crashpoint", "context database/sql embed io/fs log/slog math/rand/v2 net/url os time" + sqlite + pgx},
+		"chunk event secret crashpoint", "context database/sql embed io/fs log/slog math/rand/v2 net/url os time" + sqlite + pgx},
 	{"event", "the event type and its JSON: nothing else", "", "time"},
 	{"chunk", "text in, spans out", "", ""},
 	{"chunk/chunktest", "the contract that every strategy passes", "chunk", "time"},
@@ -40,7 +40,8 @@ var street = []room{
 	{"check", "what is wrong with chunks, whoever cut them", "chunk extract", ""},
 	{"files", "the files that arguments name, without what ignore files leave out", "",
 		"io/fs os github.com/bmatcuk/doublestar/v4"},
-	{"redisconn", "the three Redis client roles; the only expert on the driver", "",
+	{"secret", "text that never prints: passwords, keys, and URLs that have one in them", "", "log/slog"},
+	{"redisconn", "the three Redis client roles; the only expert on the driver", "secret",
 		"context log/slog math/rand/v2 net time" + rueidis},
 	{"celery", "the door for Celery producers: their tasks in, results out", "redisconn", "context log/slog time"},
 	{"client", "a small Go client of the HTTP API", "event", "context math/rand/v2 net net/http time" + gws},
@@ -56,7 +57,7 @@ type room struct{ name, is, ours, fenced string }
 // fence lists the standard packages that are given out only by name. Packages from outside the standard library and
 // this module are all fenced, by a prefix of their path.
 const fence = "context database/sql embed io/fs log log/slog math/rand math/rand/v2 net net/http os os/exec " +
-	"os/signal plugin time unsafe"
+	"os/signal plugin time unsafe net/http/pprof expvar"
 
 const (
 	gws        = " github.com/lxzan/gws"

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -65,8 +67,9 @@ func (a *API) authorise(w http.ResponseWriter, r *http.Request, c *call) error {
 		c.unknown = true
 		return nil
 	}
-	who, err := a.cfg.Gate.Authenticate(r, allowed.tickets)
+	who, err := a.cfg.Gate.Authenticate(r, c.from, allowed.tickets)
 	if err != nil {
+		a.signInFailed(r.Context(), pattern, auth.Shows(r), err)
 		return err
 	}
 	c.who = who
@@ -74,9 +77,29 @@ func (a *API) authorise(w http.ResponseWriter, r *http.Request, c *call) error {
 		return err
 	}
 	if !who.May(allowed.scopes) {
+		a.refused(r.Context(), pattern, "forbidden", who.Actor)
 		return lacks(allowed.scopes)
 	}
 	return nil
+}
+
+// signInFailed writes down that what was shown did not open. What shows nothing is no sign-in, and what was not looked at
+// is counted alone: whoever guesses must not fill the log.
+func (a *API) signInFailed(ctx context.Context, route string, shown bool, err error) {
+	var tooMany *auth.TooManyError
+	switch {
+	case errors.As(err, &tooMany):
+		a.metrics.refused.WithLabelValues("too_many").Inc()
+	case errors.Is(err, auth.ErrUnauthenticated) && shown:
+		a.refused(ctx, route, "unauthenticated", "")
+	}
+}
+
+// refused writes down a refusal. Never what was shown.
+func (a *API) refused(ctx context.Context, route, code, actor string) {
+	a.metrics.refused.WithLabelValues(code).Inc()
+	a.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("code", code), slog.String("request_id", requestID(ctx)),
+		slog.String("route", route), slog.String("address", addressOf(ctx)), slog.String("actor", actor))
 }
 
 // spend takes a token of the owner's bucket and says in the answer how many are left
@@ -86,16 +109,20 @@ func (a *API) spend(w http.ResponseWriter, r *http.Request, owner string) error 
 		return nil
 	}
 	d := a.cfg.Limit.Take(r.Context(), owner)
-	seconds := func(t time.Duration) string { return strconv.FormatInt(int64((t+time.Second-1)/time.Second), 10) }
 	h := w.Header()
 	h.Set("Ratelimit-Policy", fmt.Sprintf(`"owner";q=%d`, d.Limit))
-	h.Set("Ratelimit", fmt.Sprintf(`"owner";r=%d;t=%s`, d.Remaining, seconds(d.Reset)))
+	h.Set("Ratelimit", fmt.Sprintf(`"owner";r=%d;t=%s`, d.Remaining, wholeSeconds(d.Reset)))
 	if d.Allowed {
 		return nil
 	}
 	p := problem("rate_limited", "", "too many requests: the next one is allowed in %s", d.RetryAfter.Round(time.Millisecond))
-	p.header = http.Header{"Retry-After": {seconds(d.RetryAfter)}}
+	p.header = http.Header{"Retry-After": {wholeSeconds(d.RetryAfter)}}
 	return p
+}
+
+// wholeSeconds is a time in seconds, rounded up, as headers have it.
+func wholeSeconds(t time.Duration) string {
+	return strconv.FormatInt(int64((t+time.Second-1)/time.Second), 10)
 }
 
 // room refuses a new text of an owner who has as much as there may be.

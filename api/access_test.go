@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"chunkstream/api"
 	"chunkstream/auth"
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -21,7 +23,7 @@ import (
 func gated(t *testing.T, change ...func(*api.Config)) *server {
 	t.Helper()
 	return idle(t, append([]func(*api.Config){func(c *api.Config) {
-		gate, err := auth.New(auth.Config{Store: c.Store, StaticKey: key})
+		gate, err := auth.New(auth.Config{Store: c.Store, StaticKey: secret.New(key), MaxFailures: 1_000_000})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,9 +128,11 @@ func (s *server) ask(route, path string, headers ...string) answer {
 		}
 	}
 	if bytes.HasPrefix(head, []byte("HTTP/1.1 101")) || bytes.Contains(head, []byte("text/event-stream")) {
-		status := http.StatusOK
-		fmt.Sscanf(string(head[9:12]), "%d", &status)
-		return answer{status: status, header: http.Header{}}
+		res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return answer{status: res.StatusCode, header: res.Header}
 	}
 	return readAnswer(s.t, io.MultiReader(bytes.NewReader(head), c))
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -62,9 +63,12 @@ type Config struct {
 	// Loopback is true when only this machine can reach the listener. With an open gate, requests for any other host
 	// name are then refused, as they come from a page that a browser was led to (DNS rebinding).
 	Loopback bool
-	Version  string // of the program, shown in the OpenAPI document
-	Metrics  *prometheus.Registry
-	Ready    func(context.Context) Readiness
+	// Proxies are the addresses of proxies in front, which say in X-Forwarded-For or Forwarded whom they ask for. Nobody
+	// else is believed.
+	Proxies []netip.Prefix
+	Version string // of the program, shown in the OpenAPI document
+	Metrics *prometheus.Registry
+	Ready   func(context.Context) Readiness
 	// Parse makes the splitter of a strategy and settings; it is to be the same as the workers'. Default chunk.Parse.
 	Parse func(strategy string, settings []byte) (chunk.Plan, error)
 	Log   *slog.Logger

@@ -22,6 +22,7 @@ import (
 	"chunkstream/limit"
 	"chunkstream/live"
 	"chunkstream/redisconn"
+	"chunkstream/secret"
 	"chunkstream/servertest"
 	"chunkstream/store"
 )
@@ -52,12 +53,12 @@ func TestNothingOpensWhenSomethingFails(t *testing.T) {
 	}
 	proxy := servertest.StartProxy(t, u.Host)
 	u.Host = proxy.Address
-	st, err := store.Open(t.Context(), store.Config{DatabaseURL: u.String()})
+	st, err := store.Open(t.Context(), store.Config{DatabaseURL: secret.New(u.String())})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = st.Close() })
-	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: redisconn.Secret(r.URL())})
+	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: secret.New(r.URL())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestNothingOpensWhenSomethingFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate, err := auth.New(auth.Config{Store: st, StaticKey: key})
+	gate, err := auth.New(auth.Config{Store: st, StaticKey: secret.New(key), MaxFailures: 1_000_000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,18 @@ func SetBodyGrace(a *API, d time.Duration) { a.bodyGrace = d }
 // Codes gives every problem code there is, sorted.
 func Codes() []string { return slices.Sorted(maps.Keys(kinds)) }
 
-// Nearest and LoopbackHost are tested by tables.
+// Nearest and the others are tested by tables.
 var (
-	Nearest      = nearest
-	LoopbackHost = loopbackHost
-	SameOrigin   = sameOrigin
+	Nearest       = nearest
+	SameOrigin    = sameOrigin
+	ClientAddress = clientAddress
+)
+
+// The policies of pages, and of all other answers.
+const (
+	PagesCSP   = pagesCSP
+	DocsCSP    = docsCSP
+	NothingCSP = nothingCSP
 )
 
 // CheckStrictJSON: what parseObject takes, encoding/json takes too and understands in the same way.

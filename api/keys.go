@@ -78,6 +78,7 @@ type AuditEntry struct {
 	Action    string     `json:"action" example:"key.create"`
 	Target    string     `json:"target"`
 	Detail    string     `json:"detail"`
+	Address   string     `json:"address" doc:"Where it came from, as the proxies say that are trusted; empty when not by HTTP"`
 	RequestID string     `json:"request_id"`
 }
 
@@ -162,7 +163,8 @@ const maxBody = 64 << 10
 
 // act is who does something, for the audit log.
 func act(ctx context.Context) store.Act {
-	return store.Act{Actor: principal(ctx).Actor, Request: requestID(ctx)}
+	c := ctx.Value(callKey{}).(*call)
+	return store.Act{Actor: c.who.Actor, Address: c.address(), Request: c.id}
 }
 
 func viewOfKey(k store.Key) Key {
@@ -380,7 +382,7 @@ func (a *API) listAudit(ctx context.Context, in *auditInput) (*auditOutput, erro
 	}
 	page := AuditPage{Data: []AuditEntry{}, HasMore: len(entries) > in.Limit}
 	for _, e := range entries[:min(len(entries), in.Limit)] {
-		page.Data = append(page.Data, AuditEntry{e.Num, event.Time{Time: e.At}, e.Actor, e.Action, e.Target, e.Detail, e.Request})
+		page.Data = append(page.Data, AuditEntry{e.Num, event.Time{Time: e.At}, e.Actor, e.Action, e.Target, e.Detail, e.Address, e.Request})
 	}
 	if page.HasMore {
 		page.NextCursor = cursor("audit", strconv.FormatInt(page.Data[in.Limit-1].Num, 10))

@@ -21,13 +21,30 @@ import (
 
 // call is what one request carries besides itself.
 type call struct {
-	id  string
-	who auth.Principal
+	id   string
+	from netip.Addr // not valid without a network
+	who  auth.Principal
 	// unknown is set on a WebSocket that shows nothing in its handshake: its first message has to.
 	unknown bool
 }
 
+// address is from in words; empty when it is not known.
+func (c *call) address() string {
+	if !c.from.IsValid() {
+		return ""
+	}
+	return c.from.String()
+}
+
 type callKey struct{}
+
+// addressOf is where the request of a context came from, for the log.
+func addressOf(ctx context.Context) string {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		return c.address()
+	}
+	return ""
+}
 
 func requestID(ctx context.Context) string {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
@@ -128,12 +145,12 @@ func (rec *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // order in which they happen.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	c := &call{id: requestIDOf(r)}
+	c := &call{id: requestIDOf(r), from: clientAddress(r, a.cfg.Proxies)}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	rec := &recorder{ResponseWriter: w, req: r}
 	h := w.Header()
 	h["X-Request-Id"] = []string{c.id}
-	secure(h)
+	SecureHeaders(h)
 	if r.TLS != nil {
 		h["Strict-Transport-Security"] = aYear
 	}
@@ -146,7 +163,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		thrown := recover()
 		if thrown != nil && thrown != http.ErrAbortHandler {
 			a.cfg.Log.LogAttrs(r.Context(), slog.LevelError, "panic", slog.String("request_id", c.id),
-				slog.String("route", r.Pattern), slog.Any("panic", thrown), slog.String("stack", string(debug.Stack())))
+				slog.String("route", r.Pattern), slog.String("address", c.address()), slog.Any("panic", thrown), slog.String("stack", string(debug.Stack())))
 			if rec.status == 0 {
 				p := problem("internal", "", "the log has the cause under this request id")
 				p.RequestID = c.id
@@ -170,7 +187,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // admit refuses what no route may see.
 func (a *API) admit(w http.ResponseWriter, r *http.Request, c *call) error {
-	if a.cfg.Loopback && !a.cfg.Gate.Keyed() && !loopbackHost(r.Host) {
+	if a.cfg.Loopback && !a.cfg.Gate.Keyed() && !LoopbackHost(r.Host) {
 		// A name that an attacker points to 127.0.0.1 would make this server part of the attacker's site.
 		return problem("host_not_allowed", "Host",
 			"without a key this server answers to localhost, 127.0.0.0/8 and [::1] alone")
@@ -188,8 +205,8 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request, c *call) error {
 	return nil
 }
 
-// loopbackHost reports whether a Host header names this machine itself.
-func loopbackHost(host string) bool {
+// LoopbackHost reports whether a Host header names this machine itself.
+func LoopbackHost(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
@@ -221,13 +238,23 @@ var (
 	noSniff    = []string{"nosniff"}
 	noReferrer = []string{"no-referrer"}
 	aYear      = []string{"max-age=31536000"} // on TLS (RFC 6797)
-	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noContent  = []string{nothingCSP}
+	ownOrigin  = []string{"same-origin"}
+	noStore    = []string{"no-store"}
 )
 
-func secure(h http.Header) {
+// nothingCSP is for what is no page: nothing in it may be loaded, run or shown in another page.
+const nothingCSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+// SecureHeaders gives an answer the headers that every answer of the program has: nothing in it is run, shown inside of
+// another page, guessed at or kept.
+func SecureHeaders(h http.Header) {
 	h["X-Content-Type-Options"] = noSniff
 	h["Referrer-Policy"] = noReferrer
 	h["Content-Security-Policy"] = noContent
+	h["Cross-Origin-Opener-Policy"] = ownOrigin
+	h["Cross-Origin-Resource-Policy"] = ownOrigin
+	h["Cache-Control"] = noStore
 }
 
 // requestIDOf takes the client's X-Request-Id if it is 1 to 128 letters, digits and -_.: characters, and makes one
@@ -270,6 +297,7 @@ func clip(s string) string {
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	refused  *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -277,13 +305,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "chunkstream_http_requests_total", Help: "HTTP requests by route pattern and status.",
 		}, []string{"route", "code"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "chunkstream_refused_total",
+			Help: "Requests that showed something which does not open (unauthenticated), may not do that (forbidden), or was not looked at after too many failures (too_many).",
+		}, []string{"reason"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "chunkstream_http_request_duration_seconds",
 			Help:    "Time to answer, by route pattern; streams and requests with wait included.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1, 5, 30},
 		}, []string{"route"}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.refused} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("api: register metrics: %w", err)
 		}

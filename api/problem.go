@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -139,6 +140,7 @@ func problemOf(err error) *Problem {
 
 		quarantined *store.QuarantinedError
 		body        *bodyError
+		tooMany     *auth.TooManyError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -167,6 +169,10 @@ func problemOf(err error) *Problem {
 		return body.problem()
 	case errors.Is(err, auth.ErrUnauthenticated):
 		return problem("unauthenticated", "", "send the API key as Authorization: Bearer <key>")
+	case errors.As(err, &tooMany):
+		p := problem("rate_limited", "", "too many failed sign-ins from this address: what it shows is looked at again in %v", tooMany.RetryAfter.Round(time.Millisecond))
+		p.header = http.Header{"Retry-After": {wholeSeconds(tooMany.RetryAfter)}}
+		return p
 	case errors.Is(err, auth.ErrUndecided):
 		return problem("unavailable", "", "it cannot be decided now whether the key may do that")
 	case errors.Is(err, store.ErrNotFound):
@@ -236,7 +242,7 @@ func (a *API) log(ctx context.Context, route string, p *Problem, err error) {
 		level = slog.LevelWarn
 	}
 	a.cfg.Log.LogAttrs(ctx, level, "request failed", slog.String("request_id", p.RequestID), slog.String("route", route),
-		slog.String("code", p.Code), slog.Any("error", err))
+		slog.String("address", addressOf(ctx)), slog.String("code", p.Code), slog.Any("error", err))
 }
 
 func writeProblem(w http.ResponseWriter, p *Problem) {

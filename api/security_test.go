@@ -1,14 +1,19 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
 	"chunkstream/api"
 	"chunkstream/auth"
 	"chunkstream/chunk"
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -16,7 +21,7 @@ const key = "correct-horse-battery"
 
 func keyed(t *testing.T) func(*api.Config) {
 	t.Helper()
-	gate, err := auth.New(auth.Config{StaticKey: key})
+	gate, err := auth.New(auth.Config{StaticKey: secret.New(key), MaxFailures: 1_000_000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,22 +126,131 @@ func TestRequestID(t *testing.T) {
 	}
 }
 
+// policies are the answers that a browser shows as a page; everything else may do nothing at all.
+var policies = map[string]string{
+	"GET /{$}": api.PagesCSP, "GET /operations": api.PagesCSP, "GET /operations/{id}": api.PagesCSP, "GET /docs": api.DocsCSP,
+}
+
+// unsafeHeaders says what an answer lacks. policy is the Content-Security-Policy that it must have.
+func unsafeHeaders(h http.Header, policy string, tls bool) (lacks []string) {
+	want := map[string]string{
+		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Security-Policy": policy,
+		"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+		"Access-Control-Allow-Origin": "", "Access-Control-Allow-Credentials": "", "Server": "", "X-Powered-By": "", "Set-Cookie": "",
+		"Strict-Transport-Security": "",
+	}
+	if tls {
+		want["Strict-Transport-Security"] = "max-age=31536000"
+	}
+	for name, value := range want {
+		if got := strings.Join(h.Values(name), ", "); got != value {
+			lacks = append(lacks, fmt.Sprintf("%s: got %q, want %q", name, got, value))
+		}
+	}
+	if got := h.Get("X-Request-Id"); len(got) < 10 {
+		lacks = append(lacks, fmt.Sprintf("X-Request-Id: got %q", got))
+	}
+	if got := h.Values("Cache-Control"); len(got) != 1 || got[0] == "" {
+		lacks = append(lacks, fmt.Sprintf("Cache-Control: got %q, want one", got))
+	}
+	if kind := h.Get("Content-Type"); strings.HasPrefix(kind, "text/html") && (policy == api.NothingCSP || !strings.Contains(kind, "charset=utf-8")) {
+		lacks = append(lacks, "Content-Type: got "+kind+", and it is none of the pages, or says no charset")
+	}
+	return lacks
+}
+
+// TestSecurityHeaders: every route there is, answering well and refusing, and what is no route; and what may be kept by
+// caches is of nobody.
 func TestSecurityHeaders(t *testing.T) {
-	s := idle(t)
-	for _, path := range []string{"/", "/operations", "/operations/op_x", "/docs", "/v1/operations", "/v1/nowhere", "/nowhere", "/healthz",
-		"/openapi.json", "/metrics",
-		"/v1/operations?x=y"} {
-		h := s.get(path).header
-		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
-			if got := h.Values(name); len(got) != 1 || got[0] != want {
-				t.Errorf("%s: %s: got %q, want %q", path, name, got, want)
+	s := gated(t)
+	k, _ := s.key("alice", allScopes, 0)
+	op := s.post("/v1/operations", "Text", bearer(k)).json(t)
+	o := objects{operation: op["id"].(string), document: op["document_id"].(string)}
+	_, o.key = s.key("somebody", 0, 0)
+	o.batch = s.post("/v1/batches", `{"documents":[{"text":"x"}]}`, asJSON, bearer(k)).str(t, "id")
+	o.configuration = s.post("/v1/configurations", `{"name":"n"}`, asJSON, bearer(k)).str(t, "id")
+	o.script = regexp.MustCompile(`/ui/[^"]+\.js`).FindString(string(s.get("/").body))
+	seen := 0
+	check := func(what, policy string, a answer) {
+		t.Helper()
+		seen++
+		if a.status == http.StatusSwitchingProtocols {
+			return // there is nothing to show, keep or run
+		}
+		for _, l := range unsafeHeaders(a.header, policy, false) {
+			t.Errorf("%s (%d): %s", what, a.status, l)
+		}
+	}
+	good := map[int]int{}
+	access := s.api.Access()
+	for _, route := range s.api.Routes() {
+		policy := cmp.Or(policies[route], api.NothingCSP)
+		a := s.ask(route, o.path(t, route), bearer(k))
+		check(route, policy, a)
+		good[a.status/100]++
+		if got := a.header.Get("Cache-Control"); access[route] != "public" && a.status != 101 && !strings.HasPrefix(got, "no-store") && !strings.HasPrefix(got, "private") {
+			t.Errorf("%s: somebody's data may be kept: Cache-Control: %s", route, got)
+		}
+		if access[route] != "public" {
+			check(route+" without a key", api.NothingCSP, s.ask(route, o.path(t, route)))
+		}
+		method, path, _ := strings.Cut(strings.TrimSuffix(route, "{$}"), " ")
+		check(route+" by another method", api.NothingCSP, s.do("PATCH", strings.Replace(strings.Replace(path, "{id}", "x", 1), "{file}", "x", 1), nil, bearer(k)))
+		if access[route] != "public" {
+			check(route+" with an unknown parameter", api.NothingCSP, s.do(method, o.path(t, route)+"?no_such=1", nil, bearer(k)))
+		}
+	}
+	if good[1] != 2 || good[5] > 0 || good[2] < len(s.api.Routes())-6 {
+		t.Errorf("of the routes %v answered by hundreds", good)
+	}
+	for _, path := range []string{"/nowhere", "/v1/nowhere", "/docs/none.js", "/ui/none.js", "/..%2f", "/v1//operations", "/.git/config"} {
+		check(path, api.NothingCSP, s.get(path, bearer(k)))
+	}
+	t.Logf("%d answers of %d routes", seen, len(s.api.Routes()))
+	for name, policy := range map[string]string{"pages": api.PagesCSP, "docs": api.DocsCSP, "all others": api.NothingCSP} {
+		for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'"} {
+			if !strings.Contains(policy, part) {
+				t.Errorf("%s: the policy lacks %s", name, part)
 			}
 		}
-		csp := h.Get("Content-Security-Policy")
-		if !strings.HasPrefix(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") ||
-			strings.Contains(csp, "unsafe-eval") || strings.Contains(csp, "http") {
-			t.Errorf("%s: got Content-Security-Policy %q", path, csp)
+		for _, part := range []string{"unsafe-eval", "http:", "https:", "*", "script-src 'self' '"} {
+			if strings.Contains(policy, part) {
+				t.Errorf("%s: the policy has %s", name, part)
+			}
 		}
+	}
+}
+
+// TestSecurityHeadersCanFail: an answer that lacks one of the headers, or has one it must not have, is seen.
+func TestSecurityHeadersCanFail(t *testing.T) {
+	s := idle(t)
+	whole := s.get("/v1/operations").header
+	if got := unsafeHeaders(whole, api.NothingCSP, false); len(got) != 0 {
+		t.Fatalf("a good answer: %v", got)
+	}
+	for _, name := range []string{"X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy", "Cross-Origin-Opener-Policy",
+		"Cross-Origin-Resource-Policy", "X-Request-Id", "Cache-Control"} {
+		bare := whole.Clone()
+		bare.Del(name)
+		if got := unsafeHeaders(bare, api.NothingCSP, false); len(got) != 1 {
+			t.Errorf("without %s: %v", name, got)
+		}
+	}
+	for name, value := range map[string]string{"Access-Control-Allow-Origin": "*", "Server": "x", "Set-Cookie": "a=b", "Content-Type": "text/html; charset=utf-8",
+		"Content-Security-Policy": "default-src 'self'"} {
+		more := whole.Clone()
+		more.Set(name, value)
+		if got := unsafeHeaders(more, api.NothingCSP, false); len(got) != 1 {
+			t.Errorf("with %s: %v", name, got)
+		}
+	}
+	if got := unsafeHeaders(whole, api.NothingCSP, true); len(got) != 1 {
+		t.Errorf("on TLS: %v", got)
+	}
+	bare := httptest.NewRecorder()
+	http.NewServeMux().ServeHTTP(bare, httptest.NewRequest("GET", "/", nil)) // a route around all of ServeHTTP
+	if got := unsafeHeaders(bare.Header(), api.NothingCSP, false); len(got) < 6 {
+		t.Errorf("a route without headers: %v", got)
 	}
 }
 

@@ -36,7 +36,7 @@ func (a *API) stream(socket bool) handler {
 			rec.streams = true // the hub gives every write its own deadline
 		}
 		if r.Context().Value(callKey{}).(*call).unknown {
-			return streamError(a.cfg.Hub.ServeWSLater(w, r, a.greet(id), id, since, resume))
+			return streamError(a.cfg.Hub.ServeWSLater(w, r, a.greet(r, id), id, since, resume))
 		}
 		who := principal(r.Context())
 		if id == "" && who.Operation != "" {
@@ -76,7 +76,7 @@ func viewerOf(who auth.Principal) live.Viewer {
 }
 
 // greet reads the first message of a WebSocket that has shown nothing in its handshake: {"type":"auth","token":"…"}.
-func (a *API) greet(id string) func(context.Context, []byte) (live.Viewer, *live.Refusal) {
+func (a *API) greet(r *http.Request, id string) func(context.Context, []byte) (live.Viewer, *live.Refusal) {
 	no := &live.Refusal{Code: live.CloseAccess, Reason: "missing or wrong API key"}
 	return func(ctx context.Context, message []byte) (live.Viewer, *live.Refusal) {
 		f, err := objectFields("", message, []string{"type", "token"})
@@ -88,10 +88,14 @@ func (a *API) greet(id string) func(context.Context, []byte) (live.Viewer, *live
 		if err1 != nil || err2 != nil || kind != "auth" || token == "" {
 			return live.Viewer{}, no
 		}
-		who, err := a.cfg.Gate.Identify(ctx, token, true)
+		who, err := a.cfg.Gate.Identify(ctx, r.Context().Value(callKey{}).(*call).from, token, true)
+		a.signInFailed(r.Context(), r.Pattern, true, err)
+		var tooMany *auth.TooManyError
 		switch {
 		case errors.Is(err, auth.ErrUnauthenticated):
 			return live.Viewer{}, no
+		case errors.As(err, &tooMany):
+			return live.Viewer{}, &live.Refusal{Code: live.CloseTryAgain, Reason: "too many failed sign-ins from this address: try again later"}
 		case err != nil:
 			return live.Viewer{}, &live.Refusal{Code: live.CloseTryAgain, Reason: "access cannot be decided now: try again later"}
 		case !who.May(auth.OperationsRead):

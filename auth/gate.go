@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -8,10 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
 
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -39,20 +42,27 @@ const (
 type Config struct {
 	// Store has keys, blocks and tickets. nil: there are none.
 	Store *store.Store
-	// StaticKey lets in whoever knows it, as Local. "" is none. It has at least MinKeyChars characters, all of them
+	// StaticKey lets in whoever knows it, as Local. It has at least MinKeyChars characters, all of them
 	// printable ASCII without blanks and commas, so that it survives in every header.
-	StaticKey string
+	StaticKey secret.Text
 	// JWT takes tokens of an identity provider. nil: none.
 	JWT *JWT
+	// MaxFailures is how many failed sign-ins of one address are taken at once; one more is every FailureEvery after that.
+	// Zero means DefaultMaxFailures and DefaultFailureEvery.
+	MaxFailures  int
+	FailureEvery time.Duration
+	// SignedIn is told of what opens and has not within the last day, as far as this process knows. nil: nobody is.
+	SignedIn func(who Principal, from netip.Addr)
 	// Trouble is told what went wrong beside a decision, which was made all the same. nil: nobody is.
 	Trouble func(error)
 }
 
 // Gate decides who may pass. It may be used by any number of goroutines at once.
 type Gate struct {
-	cfg    Config
-	open   bool
-	static [sha256.Size]byte
+	cfg      Config
+	open     bool
+	static   [sha256.Size]byte
+	attempts *attempts
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]decision
@@ -74,20 +84,28 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Trouble == nil {
 		cfg.Trouble = func(error) {}
 	}
+	if cfg.SignedIn == nil {
+		cfg.SignedIn = func(Principal, netip.Addr) {}
+	}
+	if cfg.MaxFailures < 0 || cfg.FailureEvery < 0 {
+		return nil, fmt.Errorf("auth: %d failures, one every %v: they are positive", cfg.MaxFailures, cfg.FailureEvery)
+	}
 	g := &Gate{cfg: cfg, known: map[[sha256.Size]byte]decision{}}
-	if cfg.StaticKey == "" {
+	g.attempts = newAttempts(cmp.Or(cfg.MaxFailures, DefaultMaxFailures), cmp.Or(cfg.FailureEvery, DefaultFailureEvery))
+	if cfg.StaticKey.Empty() {
 		return g, nil
 	}
-	if len(cfg.StaticKey) < MinKeyChars {
-		return nil, fmt.Errorf("auth: the API key has %d characters, it needs at least %d", len(cfg.StaticKey), MinKeyChars)
+	key := cfg.StaticKey.Reveal()
+	if len(key) < MinKeyChars {
+		return nil, fmt.Errorf("auth: the API key has %d characters, it needs at least %d", len(key), MinKeyChars)
 	}
-	for i := range len(cfg.StaticKey) {
-		if c := cfg.StaticKey[i]; c <= ' ' || c > '~' || c == ',' {
+	for i := range len(key) {
+		if c := key[i]; c <= ' ' || c > '~' || c == ',' {
 			return nil, fmt.Errorf("auth: character %d of the API key is not printable ASCII, or is a blank or a comma", i+1)
 		}
 	}
-	g.static = sha256.Sum256([]byte(cfg.StaticKey))
-	g.cfg.StaticKey = "***" // it is never needed again
+	g.static = sha256.Sum256([]byte(key))
+	g.cfg.StaticKey = secret.New("kept as its digest alone")
 	return g, nil
 }
 
@@ -97,17 +115,17 @@ func (g *Gate) Keyed() bool { return !g.open }
 // Authenticate says who r speaks for. The key, token or ticket stands in "Authorization: Bearer <key>" (RFC 6750, section
 // 2.1) or, on a WebSocket handshake alone, in "Sec-WebSocket-Protocol: chunkstream, access_token.<key>". It is never
 // taken from the URL. Two different places, or the same place twice, are refused: what a proxy checked must be what is
-// checked here. tickets says whether the request is one that tickets are for. The error is or wraps ErrUnauthenticated or
-// ErrUndecided, or is the context's.
-func (g *Gate) Authenticate(r *http.Request, tickets bool) (Principal, error) {
+// checked here. from is the address that asks, tickets says whether the request is one that tickets are for. The error is
+// or wraps ErrUnauthenticated, ErrUndecided or a *TooManyError, or is the context's.
+func (g *Gate) Authenticate(r *http.Request, from netip.Addr, tickets bool) (Principal, error) {
 	if g.open {
 		return Local, nil
 	}
-	secret, ok := credential(r)
+	shown, ok := credential(r)
 	if !ok {
 		return Principal{}, ErrUnauthenticated
 	}
-	return g.Identify(r.Context(), secret, tickets)
+	return g.Identify(r.Context(), from, shown, tickets)
 }
 
 // Shows reports whether r shows anything to get in by, right or wrong.
@@ -125,24 +143,14 @@ func Shows(r *http.Request) bool {
 
 // Identify says who stands behind a key, a token or, where tickets are taken, a ticket, as Authenticate does. A ticket
 // is used up by it.
-func (g *Gate) Identify(ctx context.Context, secret string, tickets bool) (Principal, error) {
+func (g *Gate) Identify(ctx context.Context, from netip.Addr, shown string, tickets bool) (Principal, error) {
 	if g.open {
 		return Local, nil
 	}
-	sum := sha256.Sum256([]byte(secret))
-	// Digests have one length, so the comparison takes the same time whatever was sent.
-	if g.cfg.StaticKey != "" && subtle.ConstantTimeCompare(sum[:], g.static[:]) == 1 {
-		return Local, nil
-	}
-	ticket := wellFormed(secret, ticketPrefix)
-	jwt := g.cfg.JWT != nil && strings.Count(secret, ".") == 2
-	if !ticket && !jwt && !wellFormed(secret, keyPrefix) || g.cfg.Store == nil && !jwt {
-		return Principal{}, ErrUnauthenticated
-	}
+	sum := sha256.Sum256([]byte(shown))
 	now := time.Now()
 	g.mu.Lock()
 	d, known := g.known[sum]
-	forgotten := g.forgotten
 	g.mu.Unlock()
 	if known && now.Sub(d.decided) < cacheFor {
 		if !d.who.Until.IsZero() && !now.Before(d.who.Until) {
@@ -150,17 +158,45 @@ func (g *Gate) Identify(ctx context.Context, secret string, tickets bool) (Princ
 		}
 		return d.who, nil
 	}
+	if wait := g.attempts.wait(from, sum, now); wait > 0 {
+		return Principal{}, &TooManyError{wait}
+	}
+	who, err := g.decide(ctx, shown, sum, tickets)
+	switch {
+	case err == nil:
+		if g.attempts.passed(sum, now) {
+			g.cfg.SignedIn(who, from)
+		}
+	case errors.Is(err, ErrUnauthenticated):
+		g.attempts.failed(from, sum, now)
+	}
+	return who, err
+}
+
+// decide asks whatever knows about what was shown.
+func (g *Gate) decide(ctx context.Context, shown string, sum [sha256.Size]byte, tickets bool) (who Principal, err error) {
+	// Digests have one length, so the comparison takes the same time whatever was sent.
+	if !g.cfg.StaticKey.Empty() && subtle.ConstantTimeCompare(sum[:], g.static[:]) == 1 {
+		return Local, nil
+	}
+	ticket := wellFormed(shown, ticketPrefix)
+	jwt := g.cfg.JWT != nil && strings.Count(shown, ".") == 2
+	if !ticket && !jwt && !wellFormed(shown, keyPrefix) || g.cfg.Store == nil && !jwt {
+		return Principal{}, ErrUnauthenticated
+	}
+	g.mu.Lock()
+	forgotten := g.forgotten
+	g.mu.Unlock()
+	now := time.Now()
 	within, cancel := context.WithTimeout(ctx, decideWithin)
 	defer cancel()
-	var who Principal
-	var err error
 	switch {
 	case ticket && tickets:
 		who, err = g.ticket(within, hex.EncodeToString(sum[:]))
 	case ticket:
 		err = ErrUnauthenticated
 	case jwt:
-		who, err = g.token(within, secret)
+		who, err = g.token(within, shown)
 	default:
 		who, err = g.key(within, hex.EncodeToString(sum[:]))
 	}

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"chunkstream/auth"
+	secrets "chunkstream/secret"
 )
 
 const key = "correct-horse-battery"
 
 func TestAuthenticate(t *testing.T) {
-	gate, err := auth.New(auth.Config{StaticKey: key})
+	gate, err := auth.New(auth.Config{StaticKey: secrets.New(key), MaxFailures: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +51,7 @@ func TestAuthenticate(t *testing.T) {
 	for _, tt := range tests {
 		r := httptest.NewRequest("GET", tt.target, nil)
 		r.Header = tt.header
-		got, err := gate.Authenticate(r, false)
+		got, err := gate.Authenticate(r, nowhere, false)
 		if tt.pass && (err != nil || got != auth.Local) {
 			t.Errorf("%s: got %v, %v; want %v", tt.name, got, err, auth.Local)
 		}
@@ -77,7 +78,7 @@ func TestOpenGateNeedsNoKey(t *testing.T) {
 	for _, h := range []http.Header{nil, {"Authorization": {"Bearer whatever"}}} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.Header = h
-		if got, err := gate.Authenticate(r, false); err != nil || got.Owner != "local" {
+		if got, err := gate.Authenticate(r, nowhere, false); err != nil || got.Owner != "local" {
 			t.Errorf("%v: got %v, %v; want owner local", h, got, err)
 		}
 	}
@@ -88,7 +89,7 @@ func TestStaticKeyRefusesWeakKeys(t *testing.T) {
 		"short", strings.Repeat("k", auth.MinKeyChars-1), strings.Repeat("k", 20) + " x",
 		strings.Repeat("k", 20) + ",", strings.Repeat("k", 20) + "\n", "schlüssel-schlüssel",
 	} {
-		gate, err := auth.New(auth.Config{StaticKey: bad})
+		gate, err := auth.New(auth.Config{StaticKey: secrets.New(bad)})
 		if err == nil || gate != nil {
 			t.Errorf("%q: got a gate, want an error", bad)
 			continue
@@ -97,7 +98,7 @@ func TestStaticKeyRefusesWeakKeys(t *testing.T) {
 			t.Errorf("%q: the error repeats the key: %v", bad, err)
 		}
 	}
-	if gate, err := auth.New(auth.Config{StaticKey: strings.Repeat("k", auth.MinKeyChars)}); err != nil || !gate.Keyed() {
+	if gate, err := auth.New(auth.Config{StaticKey: secrets.New(strings.Repeat("k", auth.MinKeyChars))}); err != nil || !gate.Keyed() {
 		t.Errorf("%d characters: got %v, %v; want a keyed gate", auth.MinKeyChars, gate, err)
 	}
 }

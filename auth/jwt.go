@@ -23,6 +23,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -46,7 +47,7 @@ type JWTConfig struct {
 	Issuer   string // iss must be exactly this
 	Audience string // aud must have this
 	// Secret checks HS256. It has at least MinSecretBytes bytes.
-	Secret []byte
+	Secret secret.Text
 	// PublicKeys check RS256 (RSA of at least 2048 bits) or EdDSA (Ed25519): PEM, in PKIX form.
 	PublicKeys [][]byte
 	// KeySet gives a JWK Set (RFC 7517) whenever it is asked: from a file, or as KeySetURL does.
@@ -92,14 +93,15 @@ func NewJWT(cfg JWTConfig) (*JWT, error) {
 		jwt.WithValidMethods([]string{"HS256", "RS256", "EdDSA"}), jwt.WithIssuer(cfg.Issuer), jwt.WithAudience(cfg.Audience),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(leeway), jwt.WithStrictDecoding(), jwt.WithJSONNumber(),
 	)}
-	if cfg.Secret != nil {
-		if len(cfg.Secret) < MinSecretBytes {
-			return nil, fmt.Errorf("auth: the JWT secret has %d bytes, it needs at least %d", len(cfg.Secret), MinSecretBytes)
+	if !cfg.Secret.Empty() {
+		text := []byte(cfg.Secret.Reveal())
+		if len(text) < MinSecretBytes {
+			return nil, fmt.Errorf("auth: the JWT secret has %d bytes, it needs at least %d", len(text), MinSecretBytes)
 		}
-		if len(slices.Compact(slices.Sorted(slices.Values(cfg.Secret)))) < 8 {
+		if len(slices.Compact(slices.Sorted(slices.Values(text)))) < 8 {
 			return nil, errors.New("auth: the JWT secret is no random one: it has fewer than 8 different bytes")
 		}
-		j.fixed = append(j.fixed, verifyKey{alg: "HS256", key: cfg.Secret})
+		j.fixed = append(j.fixed, verifyKey{alg: "HS256", key: text})
 	}
 	for i, text := range cfg.PublicKeys {
 		k, err := publicKey(text)

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"chunkstream/auth"
+	secrets "chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -50,6 +51,8 @@ func asJSON(v any) []byte {
 	}
 	return b
 }
+
+func text(b []byte) secrets.Text { return secrets.New(string(b)) }
 
 func hs(newHash func() hash.Hash, secret []byte) func([]byte) []byte {
 	return func(signed []byte) []byte {
@@ -125,14 +128,14 @@ func TestTokensOpen(t *testing.T) {
 		cfg   auth.JWTConfig
 		token string
 	}{
-		"HS256":        {auth.JWTConfig{Secret: secret}, token(object{"alg": "HS256", "typ": "JWT"}, claims(), hs(sha256.New, secret))},
+		"HS256":        {auth.JWTConfig{Secret: text(secret)}, token(object{"alg": "HS256", "typ": "JWT"}, claims(), hs(sha256.New, secret))},
 		"RS256":        {auth.JWTConfig{PublicKeys: [][]byte{pemOf(t, &rsaKey().PublicKey)}}, token(object{"alg": "RS256"}, claims(), rs256(rsaKey()))},
 		"EdDSA":        {auth.JWTConfig{PublicKeys: [][]byte{pemOf(t, ed.Public())}}, token(object{"alg": "EdDSA", "typ": "at+jwt"}, claims(), eddsa(ed))},
-		"aud list":     {auth.JWTConfig{Secret: secret}, token(object{"alg": "HS256"}, claims("aud", []string{"other", audience}), hs(sha256.New, secret))},
-		"scopes list":  {auth.JWTConfig{Secret: secret, ScopeClaim: "scp"}, token(object{"alg": "HS256"}, claims("scp", []string{"documents:read", "operations:read", "mail"}), hs(sha256.New, secret))},
-		"owner claim":  {auth.JWTConfig{Secret: secret, OwnerClaim: "tenant"}, token(object{"alg": "HS256"}, claims("tenant", "alice", "sub", "u1"), hs(sha256.New, secret))},
-		"just expired": {auth.JWTConfig{Secret: secret}, token(object{"alg": "HS256"}, claims("exp", time.Now().Unix()-10), hs(sha256.New, secret))},
-		"among three": {auth.JWTConfig{Secret: secret, PublicKeys: [][]byte{pemOf(t, &rsaKey().PublicKey), pemOf(t, ed.Public())}},
+		"aud list":     {auth.JWTConfig{Secret: text(secret)}, token(object{"alg": "HS256"}, claims("aud", []string{"other", audience}), hs(sha256.New, secret))},
+		"scopes list":  {auth.JWTConfig{Secret: text(secret), ScopeClaim: "scp"}, token(object{"alg": "HS256"}, claims("scp", []string{"documents:read", "operations:read", "mail"}), hs(sha256.New, secret))},
+		"owner claim":  {auth.JWTConfig{Secret: text(secret), OwnerClaim: "tenant"}, token(object{"alg": "HS256"}, claims("tenant", "alice", "sub", "u1"), hs(sha256.New, secret))},
+		"just expired": {auth.JWTConfig{Secret: text(secret)}, token(object{"alg": "HS256"}, claims("exp", time.Now().Unix()-10), hs(sha256.New, secret))},
+		"among three": {auth.JWTConfig{Secret: text(secret), PublicKeys: [][]byte{pemOf(t, &rsaKey().PublicKey), pemOf(t, ed.Public())}},
 			token(object{"alg": "RS256", "kid": "whatever"}, claims(), rs256(rsaKey()))},
 	} {
 		tt.cfg.Issuer, tt.cfg.Audience = issuer, audience
@@ -142,7 +145,7 @@ func TestTokensOpen(t *testing.T) {
 		}
 		gate := newGate(t, auth.Config{JWT: j, Store: s})
 		for range 2 { // decided, and remembered
-			who, err := gate.Identify(t.Context(), tt.token, false)
+			who, err := gate.Identify(t.Context(), nowhere, tt.token, false)
 			if err != nil || who.Owner != "alice" || who.Scopes != auth.DocumentsRead|auth.OperationsRead || who.Until.IsZero() ||
 				who.Session != (store.Standing{Owner: "alice", Token: "token-1"}) {
 				t.Errorf("%s: got %+v, %v", name, who, err)
@@ -153,7 +156,7 @@ func TestTokensOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			gate.Forget()
-			if _, err := gate.Identify(t.Context(), tt.token, false); !errors.Is(err, auth.ErrUnauthenticated) {
+			if _, err := gate.Identify(t.Context(), nowhere, tt.token, false); !errors.Is(err, auth.ErrUnauthenticated) {
 				t.Errorf("%s: blocked by its %s: %v", name, b[0], err)
 			}
 			if err := s.Unblock(t.Context(), b[0], b[1], store.Act{}); err != nil {
@@ -175,7 +178,7 @@ func TestForgeries(t *testing.T) {
 		t.Fatal(err)
 	}
 	rsaPEM, edPEM := pemOf(t, &rsaKey().PublicKey), pemOf(t, ed.Public())
-	j, err := auth.NewJWT(auth.JWTConfig{Issuer: issuer, Audience: audience, Secret: secret, PublicKeys: [][]byte{rsaPEM, edPEM}})
+	j, err := auth.NewJWT(auth.JWTConfig{Issuer: issuer, Audience: audience, Secret: text(secret), PublicKeys: [][]byte{rsaPEM, edPEM}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +192,7 @@ func TestForgeries(t *testing.T) {
 	}
 	sign := hs(sha256.New, secret)
 	good := token(h(), claims(), sign)
-	if _, err := gate.Identify(t.Context(), good, false); err != nil {
+	if _, err := gate.Identify(t.Context(), nowhere, good, false); err != nil {
 		t.Fatal(err)
 	}
 	head, rest, _ := strings.Cut(good, ".")
@@ -263,7 +266,7 @@ func TestForgeries(t *testing.T) {
 		t.Errorf("only %d forgeries", len(forgeries))
 	}
 	for name, forged := range forgeries {
-		if who, err := gate.Identify(t.Context(), forged, true); !errors.Is(err, auth.ErrUnauthenticated) || who != (auth.Principal{}) {
+		if who, err := gate.Identify(t.Context(), nowhere, forged, true); !errors.Is(err, auth.ErrUnauthenticated) || who != (auth.Principal{}) {
 			t.Errorf("%s: got %+v, %v", name, who, err)
 		}
 	}
@@ -274,9 +277,9 @@ func TestJWTConfigRefuses(t *testing.T) {
 	secret := []byte("0123456789abcdefghijklmnopqrstuv")
 	small := newRSA(1024)
 	for name, cfg := range map[string]auth.JWTConfig{
-		"nothing": {}, "no issuer": {Audience: "a", Secret: secret}, "no audience": {Issuer: "i", Secret: secret}, "no key": {Issuer: "i", Audience: "a"},
-		"short secret": {Issuer: "i", Audience: "a", Secret: secret[:31]}, "empty secret": {Issuer: "i", Audience: "a", Secret: []byte{}},
-		"no random secret": {Issuer: "i", Audience: "a", Secret: []byte(strings.Repeat("secret", 10))},
+		"nothing": {}, "no issuer": {Audience: "a", Secret: text(secret)}, "no audience": {Issuer: "i", Secret: text(secret)}, "no key": {Issuer: "i", Audience: "a"},
+		"short secret": {Issuer: "i", Audience: "a", Secret: text(secret[:31])}, "empty secret": {Issuer: "i", Audience: "a", Secret: secrets.New("")},
+		"no random secret": {Issuer: "i", Audience: "a", Secret: secrets.New(strings.Repeat("secret", 10))},
 		"small RSA key":    {Issuer: "i", Audience: "a", PublicKeys: [][]byte{pemOf(t, &small.PublicKey)}},
 		"no PEM":           {Issuer: "i", Audience: "a", PublicKeys: [][]byte{[]byte("key")}},
 		"two in one":       {Issuer: "i", Audience: "a", PublicKeys: [][]byte{append(pemOf(t, &rsaKey().PublicKey), pemOf(t, &rsaKey().PublicKey)...)}},
@@ -336,14 +339,14 @@ func TestKeySet(t *testing.T) {
 		if kid != "" {
 			header["kid"] = kid
 		}
-		_, err := gate.Identify(t.Context(), token(header, claims("jti", fmt.Sprint(n)), sign), false)
+		_, err := gate.Identify(t.Context(), nowhere, token(header, claims("jti", fmt.Sprint(n)), sign), false)
 		return err
 	}
 	var all sync.WaitGroup
 	for range 8 {
 		who := token(object{"alg": "EdDSA", "kid": "ed"}, claims(), eddsa(ed))
 		all.Go(func() {
-			if _, err := gate.Identify(t.Context(), who, false); err != nil {
+			if _, err := gate.Identify(t.Context(), nowhere, who, false); err != nil {
 				t.Error(err)
 			}
 		})

@@ -3,6 +3,7 @@ package auth_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"chunkstream/auth"
+	secrets "chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -28,8 +30,12 @@ func openStore(t *testing.T) *store.Store {
 	return s
 }
 
+// nowhere is the address of those who have none. All tests of a gate share its failures, of which it takes many.
+var nowhere netip.Addr
+
 func newGate(t *testing.T, cfg auth.Config) *auth.Gate {
 	t.Helper()
+	cfg.MaxFailures = 1000
 	g, err := auth.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -79,22 +85,22 @@ func TestTyposNeedNoDatabase(t *testing.T) {
 			if typo == key {
 				continue
 			}
-			if _, err := gate.Identify(t.Context(), typo, true); !errors.Is(err, auth.ErrUnauthenticated) {
+			if _, err := gate.Identify(t.Context(), nowhere, typo, true); !errors.Is(err, auth.ErrUnauthenticated) {
 				t.Errorf("%s: %v", typo, err)
 			}
 		}
 	}
-	if who, err := gate.Identify(t.Context(), key, false); !errors.Is(err, auth.ErrUndecided) || who != (auth.Principal{}) {
+	if who, err := gate.Identify(t.Context(), nowhere, key, false); !errors.Is(err, auth.ErrUndecided) || who != (auth.Principal{}) {
 		t.Errorf("without a database: got %+v, %v; want ErrUndecided", who, err)
 	}
 }
 
 func TestKeysOpen(t *testing.T) {
 	s := openStore(t)
-	gate := newGate(t, auth.Config{Store: s, StaticKey: "an-operators-key"})
+	gate := newGate(t, auth.Config{Store: s, StaticKey: secrets.New("an-operators-key")})
 	ctx := t.Context()
 	key, id := makeKey(t, s, "alice", auth.DocumentsRead|auth.OperationsRead, 0)
-	who, err := gate.Identify(ctx, key, false)
+	who, err := gate.Identify(ctx, nowhere, key, false)
 	want := auth.Principal{Owner: "alice", Actor: id, Scopes: auth.DocumentsRead | auth.OperationsRead,
 		Session: store.Standing{Key: id, Owner: "alice"}}
 	if err != nil || who != want {
@@ -114,14 +120,17 @@ func TestKeysOpen(t *testing.T) {
 	gate.Forget()
 	refused := func(what, secret string) {
 		t.Helper()
-		if who, err := gate.Identify(ctx, secret, false); !errors.Is(err, auth.ErrUnauthenticated) || who != (auth.Principal{}) {
+		if who, err := gate.Identify(ctx, nowhere, secret, false); !errors.Is(err, auth.ErrUnauthenticated) || who != (auth.Principal{}) {
 			t.Errorf("%s: got %+v, %v; want ErrUnauthenticated", what, who, err)
 		}
 	}
 	refused("revoked", key)
 	refused("unknown", auth.NewKey())
 	soon, _ := makeKey(t, s, "alice", auth.EveryDay, 200*time.Millisecond)
-	waitFor(t, func() bool { _, err := gate.Identify(ctx, soon, false); return errors.Is(err, auth.ErrUnauthenticated) })
+	waitFor(t, func() bool {
+		_, err := gate.Identify(ctx, nowhere, soon, false)
+		return errors.Is(err, auth.ErrUnauthenticated)
+	})
 	other, _ := makeKey(t, s, "bob", auth.EveryDay, 0)
 	if _, err := s.Block(ctx, "owner", "bob", "", store.Act{}); err != nil {
 		t.Fatal(err)
@@ -130,14 +139,14 @@ func TestKeysOpen(t *testing.T) {
 
 	// A key that another process revokes ends here by itself.
 	third, thirdID := makeKey(t, s, "carol", auth.EveryDay, 0)
-	if _, err := gate.Identify(ctx, third, false); err != nil {
+	if _, err := gate.Identify(ctx, nowhere, third, false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.RevokeKey(ctx, thirdID, store.Act{}); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool {
-		_, err := gate.Identify(ctx, third, false)
+		_, err := gate.Identify(ctx, nowhere, third, false)
 		return errors.Is(err, auth.ErrUnauthenticated)
 	})
 }
@@ -147,7 +156,7 @@ func TestTickets(t *testing.T) {
 	gate := newGate(t, auth.Config{Store: s})
 	ctx := t.Context()
 	key, id := makeKey(t, s, "alice", auth.EveryDay, time.Hour)
-	who, err := gate.Identify(ctx, key, false)
+	who, err := gate.Identify(ctx, nowhere, key, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,15 +164,15 @@ func TestTickets(t *testing.T) {
 	if err != nil || time.Until(ends) > auth.TicketLife+time.Second || time.Until(ends) < auth.TicketLife/2 {
 		t.Fatalf("ends %v, %v", ends, err)
 	}
-	if _, err := gate.Identify(ctx, ticket, false); !errors.Is(err, auth.ErrUnauthenticated) {
+	if _, err := gate.Identify(ctx, nowhere, ticket, false); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("where tickets are not taken: %v", err)
 	}
-	got, err := gate.Identify(ctx, ticket, true)
+	got, err := gate.Identify(ctx, nowhere, ticket, true)
 	if err != nil || got.Owner != "alice" || got.Operation != "op_1" || got.Scopes != auth.OperationsRead || got.Session != who.Session ||
 		!got.Until.Equal(who.Until) {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if _, err := gate.Identify(ctx, ticket, true); !errors.Is(err, auth.ErrUnauthenticated) {
+	if _, err := gate.Identify(ctx, nowhere, ticket, true); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("the second time: %v", err)
 	}
 	if ticket, _, err = gate.Ticket(ctx, who, ""); err != nil {
@@ -172,7 +181,7 @@ func TestTickets(t *testing.T) {
 	if _, err := s.RevokeKey(ctx, id, store.Act{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gate.Identify(ctx, ticket, true); !errors.Is(err, auth.ErrUnauthenticated) {
+	if _, err := gate.Identify(ctx, nowhere, ticket, true); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("of a key that was revoked since: %v", err)
 	}
 	ended, err := gate.Ended(ctx, []store.Standing{{}, who.Session, {Owner: "bob"}})

@@ -18,6 +18,7 @@ import (
 
 	"chunkstream/celery"
 	"chunkstream/redisconn"
+	"chunkstream/secret"
 	"chunkstream/servertest"
 
 	"go.uber.org/goleak"
@@ -28,7 +29,7 @@ const asDoor = "CHUNKSTREAM_TEST_AS_DOOR"
 
 func TestMain(m *testing.M) {
 	if url := os.Getenv(asDoor); url != "" {
-		conns, err := redisconn.Open(context.Background(), redisconn.Config{URL: redisconn.Secret(url)})
+		conns, err := redisconn.Open(context.Background(), redisconn.Config{URL: secret.New(url)})
 		if err != nil {
 			panic(err)
 		}
@@ -195,7 +196,7 @@ func (w *truth) ids() (ids []string) {
 // serve runs a door until the test ends, or stop is called.
 func serve(t *testing.T, r *servertest.Redis, w *truth, change func(*celery.Config)) (stop func()) {
 	t.Helper()
-	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: redisconn.Secret(r.URL())})
+	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: secret.New(r.URL())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -557,7 +558,7 @@ func TestRedisAway(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: "redis://127.0.0.1:1"})
+	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: secret.New("redis://127.0.0.1:1")})
 	if err != nil {
 		t.Fatal(err)
 	}

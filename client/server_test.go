@@ -21,6 +21,7 @@ import (
 	"chunkstream/dispatch"
 	"chunkstream/event"
 	"chunkstream/live"
+	"chunkstream/secret"
 	"chunkstream/store"
 	"chunkstream/worker"
 )
@@ -41,7 +42,7 @@ func realServer(t *testing.T) (c *client.Client, work func()) {
 	})
 	hub := live.NewHub(source(db), live.Config{})
 	run(t, hub.Run)
-	gate, err := auth.New(auth.Config{StaticKey: key})
+	gate, err := auth.New(auth.Config{StaticKey: secret.New(key)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"chunkstream/dispatch"
 	"chunkstream/redisconn"
+	"chunkstream/secret"
 	"chunkstream/servertest"
 
 	"go.uber.org/goleak"
@@ -22,7 +23,7 @@ const patience = 30 * time.Second
 
 func open(t *testing.T, url string) *redisconn.Conns {
 	t.Helper()
-	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: redisconn.Secret(url)})
+	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: secret.New(url)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"chunkstream/limit"
 	"chunkstream/redisconn"
+	"chunkstream/secret"
 	"chunkstream/servertest"
 )
 
@@ -26,7 +27,7 @@ func newLimiter(t *testing.T, cfg limit.Config) *limit.Limiter {
 
 func commands(t *testing.T, url string) *redisconn.Commands {
 	t.Helper()
-	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: redisconn.Secret(url)})
+	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: secret.New(url)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,13 +19,14 @@ import (
 	"chunkstream/event"
 	"chunkstream/live"
 	"chunkstream/redisconn"
+	"chunkstream/secret"
 	"chunkstream/servertest"
 )
 
 // open gives the roles over a Redis, which may be away.
 func open(t testing.TB, url string) *redisconn.Conns {
 	t.Helper()
-	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: redisconn.Secret(url)})
+	conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: secret.New(url)})
 	if err != nil {
 		t.Fatal(err)
 	}

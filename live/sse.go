@@ -91,7 +91,7 @@ func (h *Hub) respond(r *http.Request, s *stream) {
 
 	header := a.w.Header()
 	header.Set("Content-Type", "text/event-stream")
-	header.Set("Cache-Control", "no-cache, no-transform")
+	header.Set("Cache-Control", "no-store, no-transform")
 	header.Set("X-Accel-Buffering", "no")
 	a.w.WriteHeader(http.StatusOK)
 	if !send([]byte("retry: 1000\n\n")) {

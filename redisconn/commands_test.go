@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"chunkstream/secret"
 )
 
 func TestCommands(t *testing.T) {
@@ -324,7 +326,7 @@ func TestDryRun(t *testing.T) {
 	if s.do("EXISTS", "mine:1") != "0" {
 		t.Error("it was run")
 	}
-	app := open(t, Config{URL: s.url(), Username: "app", Password: "pw"}).Commands
+	app := open(t, Config{URL: s.url(), Username: "app", Password: secret.New("pw")}).Commands
 	eventually(t, 5*time.Second, "the right to ask is missing", func() error {
 		_, err := app.DryRun(t.Context(), "app", "GET", "mine:1")
 		if class, _ := Classify(err); class != ClassAuth {

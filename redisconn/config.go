@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"chunkstream/secret"
 )
 
 // What a Config field that is zero stands for.
@@ -46,21 +48,21 @@ type Config struct {
 	//
 	// With Sentinel, every new connection asks the sentinels for the master and checks that it is one. With Cluster,
 	// name at least two nodes: Feed listens to one of those named, and moves on when it is gone.
-	URL Secret
+	URL secret.Text
 
 	// Username is the ACL user. "" means the user of URL, else Redis's user "default".
 	Username string
 
 	// Password logs in. "" means the password of URL, else no login.
-	Password Secret
+	Password secret.Text
 
 	// Credentials, when set, is asked at every new connection instead of Username, Password and URL: a rotated
 	// password is used within two seconds of its arrival here. It must not block for longer than DialTimeout.
-	Credentials func(ctx context.Context) (username string, password Secret, err error)
+	Credentials func(ctx context.Context) (username string, password secret.Text, err error)
 
 	// SentinelUsername and SentinelPassword log in to the sentinels. "" means no login.
 	SentinelUsername string
-	SentinelPassword Secret
+	SentinelPassword secret.Text
 
 	// TLS is used with rediss:// addresses. nil means the system's roots and TLS 1.2 or newer. It is refused with an
 	// address that is not rediss://.
@@ -103,26 +105,6 @@ type Config struct {
 	// password. nil means no log.
 	Logger *slog.Logger
 }
-
-// Secret is text that never prints: under every verb of fmt, in slog and in JSON it is ***.
-type Secret string
-
-// Format writes *** whatever the verb.
-func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
-
-// String is ***, or nothing for an empty Secret.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return "***"
-}
-
-// LogValue is String.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// MarshalText is String, so that JSON and its like carry no secret either.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // ConfigError says which field of a Config is wrong, why, and what to write instead. It never quotes a secret.
 type ConfigError struct {
@@ -208,10 +190,10 @@ func (s *settings) parse() error {
 	bad := func(problem, fix string) error { return &ConfigError{"URL", problem, fix} }
 	const forms = "write redis://host:6379/0, rediss://…, unix:///path, redis+sentinel://host,host/master or " +
 		"redis+cluster://host,host"
-	if s.URL == "" {
+	if s.URL.Empty() {
 		return bad("is empty", forms)
 	}
-	scheme, rest, ok := strings.Cut(string(s.URL), "://")
+	scheme, rest, ok := strings.Cut(s.URL.Reveal(), "://")
 	if !ok {
 		return bad("has no scheme", forms)
 	}
@@ -300,8 +282,8 @@ func (s *settings) login(login string) error {
 	if s.Username == "" {
 		s.Username = user
 	}
-	if s.Password == "" {
-		s.Password = Secret(password)
+	if s.Password.Empty() {
+		s.Password = secret.New(password)
 	}
 	return nil
 }

@@ -2,14 +2,14 @@ package redisconn
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"chunkstream/secret"
 )
 
 func TestAddresses(t *testing.T) {
@@ -38,7 +38,7 @@ func TestAddresses(t *testing.T) {
 			db: 2, tls: true},
 		"redis+cluster://a:1,b": {kind: cluster, addresses: "a:1 b:6379"},
 	} {
-		s, err := Config{URL: Secret(url)}.settings()
+		s, err := Config{URL: secret.New(url)}.settings()
 		if strings.Contains(want.addresses, "?") {
 			if err == nil {
 				t.Errorf("%s: got %v, want an error", url, s.addresses)
@@ -50,8 +50,8 @@ func TestAddresses(t *testing.T) {
 			continue
 		}
 		if got := strings.Join(s.addresses, " "); s.kind != want.kind || got != want.addresses || s.Username != want.user ||
-			string(s.Password) != want.password || s.master != want.master || s.db != want.db || s.TLS != nil != want.tls {
-			t.Errorf("%s: got %v %s %s %q %s %d %v, want %+v", url, s.kind, got, s.Username, string(s.Password), s.master,
+			s.Password.Reveal() != want.password || s.master != want.master || s.db != want.db || s.TLS != nil != want.tls {
+			t.Errorf("%s: got %v %s %s %q %s %d %v, want %+v", url, s.kind, got, s.Username, s.Password.Reveal(), s.master,
 				s.db, s.TLS != nil, want)
 		}
 	}
@@ -64,37 +64,37 @@ func TestBadConfigs(t *testing.T) {
 		config Config
 	}{
 		{"URL", Config{}},
-		{"URL", Config{URL: "localhost:6379"}},
-		{"URL", Config{URL: "http://u:hush@h"}},
-		{"URL", Config{URL: "redis+other://u:hush@h"}},
-		{"URL", Config{URL: "unix+cluster://u:hush@/p"}},
-		{"URL", Config{URL: "redis://u:hush@"}},
-		{"URL", Config{URL: "redis://u:hush@h:port"}},
-		{"URL", Config{URL: "redis://u:hush@h:70000"}},
-		{"URL", Config{URL: "redis://u:hush%@h"}},
-		{"URL", Config{URL: "redis://u%:hush@h"}},
-		{"URL", Config{URL: "redis://u:hush@h,i"}},
-		{"URL", Config{URL: "redis://u:hush@h/x"}},
-		{"URL", Config{URL: "redis://u:hush@h/-1"}},
-		{"URL", Config{URL: "redis://u:hush@h/0?timeout=5s"}},
-		{"URL", Config{URL: "redis://u:hush@h/0?db=1&db=%"}},
-		{"URL", Config{URL: "unix://u:hush@h"}},
-		{"URL", Config{URL: "redis+sentinel://u:hush@a,b"}},
-		{"URL", Config{URL: "redis+cluster://u:hush@a,b/1"}},
-		{"TLS", Config{URL: "redis://u:hush@h", TLS: &tls.Config{}}},
-		{"CommandTimeout", Config{URL: "redis://h", CommandTimeout: -1}},
-		{"BigTimeout", Config{URL: "redis://h", BigTimeout: -1}},
-		{"DialTimeout", Config{URL: "redis://h", DialTimeout: -1}},
-		{"Connections", Config{URL: "redis://h", Connections: -1}},
-		{"Connections", Config{URL: "redis://h", Connections: 257}},
-		{"TransactionConnections", Config{URL: "redis://h", TransactionConnections: -1}},
-		{"BlockingConnections", Config{URL: "redis://h", BlockingConnections: 1025}},
-		{"ClientName", Config{URL: "redis://h", ClientName: "a b"}},
+		{"URL", Config{URL: secret.New("localhost:6379")}},
+		{"URL", Config{URL: secret.New("http://u:hush@h")}},
+		{"URL", Config{URL: secret.New("redis+other://u:hush@h")}},
+		{"URL", Config{URL: secret.New("unix+cluster://u:hush@/p")}},
+		{"URL", Config{URL: secret.New("redis://u:hush@")}},
+		{"URL", Config{URL: secret.New("redis://u:hush@h:port")}},
+		{"URL", Config{URL: secret.New("redis://u:hush@h:70000")}},
+		{"URL", Config{URL: secret.New("redis://u:hush%@h")}},
+		{"URL", Config{URL: secret.New("redis://u%:hush@h")}},
+		{"URL", Config{URL: secret.New("redis://u:hush@h,i")}},
+		{"URL", Config{URL: secret.New("redis://u:hush@h/x")}},
+		{"URL", Config{URL: secret.New("redis://u:hush@h/-1")}},
+		{"URL", Config{URL: secret.New("redis://u:hush@h/0?timeout=5s")}},
+		{"URL", Config{URL: secret.New("redis://u:hush@h/0?db=1&db=%")}},
+		{"URL", Config{URL: secret.New("unix://u:hush@h")}},
+		{"URL", Config{URL: secret.New("redis+sentinel://u:hush@a,b")}},
+		{"URL", Config{URL: secret.New("redis+cluster://u:hush@a,b/1")}},
+		{"TLS", Config{URL: secret.New("redis://u:hush@h"), TLS: &tls.Config{}}},
+		{"CommandTimeout", Config{URL: secret.New("redis://h"), CommandTimeout: -1}},
+		{"BigTimeout", Config{URL: secret.New("redis://h"), BigTimeout: -1}},
+		{"DialTimeout", Config{URL: secret.New("redis://h"), DialTimeout: -1}},
+		{"Connections", Config{URL: secret.New("redis://h"), Connections: -1}},
+		{"Connections", Config{URL: secret.New("redis://h"), Connections: 257}},
+		{"TransactionConnections", Config{URL: secret.New("redis://h"), TransactionConnections: -1}},
+		{"BlockingConnections", Config{URL: secret.New("redis://h"), BlockingConnections: 1025}},
+		{"ClientName", Config{URL: secret.New("redis://h"), ClientName: "a b"}},
 	} {
 		_, err := Open(t.Context(), c.config)
 		var e *ConfigError
 		if !errors.As(err, &e) || e.Field != c.field || e.Problem == "" || e.Fix == "" {
-			t.Errorf("%q: got %v, want an error about %s", string(c.config.URL), err, c.field)
+			t.Errorf("%q: got %v, want an error about %s", c.config.URL.Reveal(), err, c.field)
 		} else if strings.Contains(err.Error(), "hush") {
 			t.Errorf("the error tells the password: %v", err)
 		}
@@ -103,7 +103,7 @@ func TestBadConfigs(t *testing.T) {
 
 // TestDefaults holds the documented values against the code.
 func TestDefaults(t *testing.T) {
-	s := must[*settings](t)(Config{URL: "redis://h"}.settings())
+	s := must[*settings](t)(Config{URL: secret.New("redis://h")}.settings())
 	got := fmt.Sprintln(s.CommandTimeout, s.BigTimeout, s.DialTimeout, s.AcquireTimeout, s.Connections,
 		s.TransactionConnections, s.BlockingConnections, s.ClientName, s.Logger != nil, MaxBlock, BigValue, BreakerFailures,
 		BreakerWindow, ProbeInterval)
@@ -111,7 +111,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	for in, want := range map[int]int{1: 1, 2: 2, 3: 4, 4: 4, 5: 8, 256: 256} {
-		if s := must[*settings](t)(Config{URL: "redis://h", Connections: in}.settings()); s.Connections != want {
+		if s := must[*settings](t)(Config{URL: secret.New("redis://h"), Connections: in}.settings()); s.Connections != want {
 			t.Errorf("Connections %d: got %d, want %d", in, s.Connections, want)
 		}
 	}
@@ -121,26 +121,17 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestSecretsDoNotPrint(t *testing.T) {
-	c := Config{URL: "redis://u:hush@h", Password: "hush", SentinelPassword: "hush"}
-	var all strings.Builder
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T%v"} {
-		fmt.Fprintf(&all, verb+verb, c, c.Password)
-		fmt.Fprintf(&all, verb, &c)
-		fmt.Fprintf(&all, verb, []Secret{c.Password})
-		fmt.Fprintf(&all, verb, map[string]any{"k": c})
-	}
-	logger := slog.New(slog.NewJSONHandler(&all, nil))
-	logger.Info("m", "password", c.Password, "config", struct{ P Secret }{c.Password})
-	b, err := json.Marshal(map[string]any{"p": c.Password, "list": []Secret{c.URL}})
+	c := Config{URL: secret.New("redis://u:hush@h"), Password: secret.New("hush"), SentinelPassword: secret.New("hush")}
+	settled, err := c.settings()
 	if err != nil {
 		t.Fatal(err)
 	}
-	all.Write(b)
+	var all strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+		fmt.Fprintf(&all, verb+verb+verb, c, &c, settled)
+	}
 	if got := all.String(); strings.Contains(got, "hush") || strings.Contains(strings.ToLower(got), "68757368") {
 		t.Errorf("a secret printed: %s", got)
-	}
-	if got := fmt.Sprintf("%s|%s", Secret(""), c.Password); got != "|***" {
-		t.Errorf("got %q", got)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"chunkstream/secret"
 	"chunkstream/servertest"
 )
 
@@ -36,7 +37,7 @@ func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	path := socketPath(t)
 	redis(t, "--unixsocket", path, "--requirepass", "pw").more = nil
-	works(t, open(t, Config{URL: Secret("unix://:pw@" + path + "?db=2")}))
+	works(t, open(t, Config{URL: secret.New("unix://:pw@" + path + "?db=2")}))
 }
 
 func TestTLS(t *testing.T) {
@@ -51,10 +52,10 @@ func TestTLS(t *testing.T) {
 	s.kill()
 	s.args = servertest.TLS(port, certificate, key)
 	s.start()
-	conns := open(t, Config{URL: Secret("rediss://localhost:" + port), TLS: &tls.Config{RootCAs: pool}})
+	conns := open(t, Config{URL: secret.New("rediss://localhost:" + port), TLS: &tls.Config{RootCAs: pool}})
 	works(t, conns)
 
-	strangers := open(t, Config{URL: Secret("rediss://localhost:" + port)})
+	strangers := open(t, Config{URL: secret.New("rediss://localhost:" + port)})
 	eventually(t, 5*time.Second, "a certificate that nobody vouches for is refused", func() error {
 		_, err := strangers.Commands.Incr(t.Context(), "n")
 		if err == nil || !strings.Contains(err.Error(), "certificate") {
@@ -95,7 +96,7 @@ func TestSentinelFailover(t *testing.T) {
 		return nil
 	})
 	hosts = append([]string{net.JoinHostPort("127.0.0.1", freePort(t))}, hosts...) // one that is away
-	conns := open(t, Config{URL: Secret("redis+sentinel://" + strings.Join(hosts, ",") + "/main")})
+	conns := open(t, Config{URL: secret.New("redis+sentinel://" + strings.Join(hosts, ",") + "/main")})
 	works(t, conns)
 	gaps := conns.Feed.State().Gaps
 	master.kill()
@@ -156,7 +157,7 @@ func TestCluster(t *testing.T) {
 			return nil
 		})
 	}
-	conns := open(t, Config{URL: Secret("redis+cluster://" + strings.Join(hosts, ","))})
+	conns := open(t, Config{URL: secret.New("redis+cluster://" + strings.Join(hosts, ","))})
 	works(t, conns)
 	c := conns.Commands
 	for i := range 50 {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"chunkstream/secret"
 )
 
 // recovery is how soon after Redis is back a role works again: two seconds, and one for a machine with other work.
@@ -387,9 +389,9 @@ func TestPasswordRotated(t *testing.T) {
 	s.more = []string{"-a", "old-secret", "--no-auth-warning"}
 	logger, lines := logged()
 	var password atomic.Value
-	password.Store(Secret("old-secret"))
+	password.Store(secret.New("old-secret"))
 	conns := open(t, Config{URL: s.url(), Logger: logger, Connections: 1,
-		Credentials: func(context.Context) (string, Secret, error) { return "", password.Load().(Secret), nil }})
+		Credentials: func(context.Context) (string, secret.Text, error) { return "", password.Load().(secret.Text), nil }})
 	recovers(t, conns)
 	s.do("CONFIG", "SET", "requirepass", "new-secret")
 	s.more[1] = "new-secret"
@@ -406,7 +408,7 @@ func TestPasswordRotated(t *testing.T) {
 	}
 	_, _, _, err = conns.Blocking.BLPop(t.Context(), time.Millisecond, "list")
 	wants(t, "a wait with the old password", err, ClassAuth, true)
-	password.Store(Secret("new-secret"))
+	password.Store(secret.New("new-secret"))
 	recovers(t, conns)
 	if got := lines() + err.Error(); strings.Contains(got, "secret") || !strings.Contains(got, "code=WRONGPASS") {
 		t.Errorf("the log holds a secret, or not the cause:\n%s", got)
@@ -417,7 +419,7 @@ func TestMissingRights(t *testing.T) {
 	t.Parallel()
 	s := redis(t)
 	s.do("ACL", "SETUSER", "app", "on", ">pw", "~*", "&news", "+@all", "-incr", "-ping")
-	conns := open(t, Config{URL: Secret("redis://app:pw@" + s.address())})
+	conns := open(t, Config{URL: secret.New("redis://app:pw@" + s.address())})
 	c := conns.Commands
 	eventually(t, 5*time.Second, "a user who may not PING is up", func() error {
 		if !c.Stats().Up {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"chunkstream/secret"
 )
 
 // link is one driver client and the connections it has dialled. A role replaces its link when the link's connections
@@ -142,10 +144,10 @@ func (c *countedConn) gone() { c.once.Do(func() { c.open.Add(-1) }) }
 
 func (r *role) credentials(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
 	user, password, err := r.login(r.ctx)
-	return rueidis.AuthCredentials{Username: user, Password: string(password)}, err
+	return rueidis.AuthCredentials{Username: user, Password: password.Reveal()}, err
 }
 
-func (r *role) login(ctx context.Context) (user string, password Secret, err error) {
+func (r *role) login(ctx context.Context) (user string, password secret.Text, err error) {
 	if r.Credentials == nil {
 		return r.Username, r.Password, nil
 	}
@@ -299,13 +301,13 @@ func newWords(ctx context.Context, conn net.Conn) *words {
 	return &words{conn, bufio.NewReader(conn)}
 }
 
-func (w *words) auth(user string, password Secret) error {
+func (w *words) auth(user string, password secret.Text) error {
 	var err error
 	switch {
 	case user != "":
-		_, err = w.ask("AUTH", user, string(password))
-	case password != "":
-		_, err = w.ask("AUTH", string(password))
+		_, err = w.ask("AUTH", user, password.Reveal())
+	case !password.Empty():
+		_, err = w.ask("AUTH", password.Reveal())
 	}
 	return err
 }

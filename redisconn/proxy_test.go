@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"chunkstream/secret"
 )
 
 // mode is what a proxy does to a connection.
@@ -51,7 +53,7 @@ func through(t testing.TB, target string) *proxy {
 	return p
 }
 
-func (p *proxy) url() Secret { return Secret("redis://" + p.listener.Addr().String()) }
+func (p *proxy) url() secret.Text { return secret.New("redis://" + p.listener.Addr().String()) }
 
 func (p *proxy) set(m mode) {
 	p.mode.Store(int32(m))

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"chunkstream/secret"
 )
 
 // TestMain wants no goroutine left, but for two of the driver's Cluster client: the one that link.close speaks of, and
@@ -38,8 +40,8 @@ type server struct {
 	more    []string // what redis-cli needs besides the port to reach it
 }
 
-func (s *server) address() string { return "127.0.0.1:" + s.port }
-func (s *server) url() Secret     { return Secret("redis://" + s.address()) }
+func (s *server) address() string  { return "127.0.0.1:" + s.port }
+func (s *server) url() secret.Text { return secret.New("redis://" + s.address()) }
 
 func freePort(t testing.TB) string {
 	t.Helper()

@@ -30,9 +30,11 @@ type NewKey struct {
 	Expires                   time.Duration
 }
 
-// Act says who does something that is written into the audit log, and in which request; both may be empty.
+// Act says who does something that is written into the audit log, from which address and in which request; each may be
+// empty.
 type Act struct {
 	Actor   string
+	Address string
 	Request string
 }
 
@@ -44,13 +46,14 @@ type AuditEntry struct {
 	Action  string // such as "key.create"
 	Target  string // what it was done to: an id, an owner
 	Detail  string // what else is to be known, never a secret
+	Address string // where it came from, if by HTTP
 	Request string // the request id, if it came by HTTP
 }
 
 // audit writes down an act in its own transaction.
 func (t *tx) audit(a Act, action, target, detail string) error {
-	_, err := t.exec(`INSERT INTO audit (at, actor, action, target, detail, request) VALUES (`+nowMs+`, $1, $2, $3, $4, $5)`,
-		storable(a.Actor), action, storable(target), storable(detail), storable(a.Request))
+	_, err := t.exec(`INSERT INTO audit (at, actor, action, target, detail, address, request) VALUES (`+nowMs+`, $1, $2, $3, $4, $5, $6)`,
+		storable(a.Actor), action, storable(target), storable(detail), storable(a.Address), storable(a.Request))
 	if err != nil {
 		return fmt.Errorf("write audit log: %w", err)
 	}
@@ -60,11 +63,11 @@ func (t *tx) audit(a Act, action, target, detail string) error {
 // Audit gives at most limit entries with a number below before (0: the newest), newest first.
 func (s *Store) Audit(ctx context.Context, before int64, limit int) ([]AuditEntry, error) {
 	var all []AuditEntry
-	err := s.read(ctx, `SELECT num, at, actor, action, target, detail, request FROM audit
+	err := s.read(ctx, `SELECT num, at, actor, action, target, detail, address, request FROM audit
  WHERE $1 = 0 OR num < $1 ORDER BY num DESC LIMIT $2`, before, limit).each(func(scan scan) error {
 		var e AuditEntry
 		var at int64
-		err := scan(&e.Num, &at, &e.Actor, &e.Action, &e.Target, &e.Detail, &e.Request)
+		err := scan(&e.Num, &at, &e.Actor, &e.Action, &e.Target, &e.Detail, &e.Address, &e.Request)
 		e.At = instant(at)
 		all = append(all, e)
 		return err

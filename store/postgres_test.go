@@ -18,6 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -97,7 +98,7 @@ func newServer(settings ...string) (*server, error) {
 	if err := s.run(`CREATE DATABASE empty`); err != nil {
 		return nil, err
 	}
-	empty, err := store.Open(context.Background(), store.Config{DatabaseURL: s.url("empty")})
+	empty, err := store.Open(context.Background(), store.Config{DatabaseURL: secret.New(s.url("empty"))})
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +213,7 @@ func (s *server) database(t testing.TB) store.Config {
 			t.Error(err)
 		}
 	})
-	return store.Config{DatabaseURL: s.url(name)}
+	return store.Config{DatabaseURL: secret.New(s.url(name))}
 }
 
 // TestPlans: with ten thousand operations that have ended, looking for work reads the partial indexes alone.
@@ -247,7 +248,7 @@ SELECT 'op_' || i, 'alice', (SELECT num FROM documents), '', 'completed', 'small
 // direct runs statements on a connection of its own.
 func direct(t testing.TB, at store.Config, texts ...string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), at.DatabaseURL)
+	conn, err := pgx.Connect(t.Context(), at.DatabaseURL.Reveal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -376,7 +377,7 @@ func TestNoFreeConnection(t *testing.T) {
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	at := onPostgres(t)
-	at.DatabaseURL += "&lock_timeout=100ms&application_name=mine"
+	at.DatabaseURL = secret.New(at.DatabaseURL.Reveal() + "&lock_timeout=100ms&application_name=mine")
 	s := openAt(t, at)
 	for name, want := range map[string]string{"statement_timeout": "5s", "lock_timeout": "100ms",
 		"idle_in_transaction_session_timeout": "10s", "application_name": "mine",
@@ -386,7 +387,7 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	op := create(t, s, "text")
-	conn, err := pgx.Connect(t.Context(), at.DatabaseURL)
+	conn, err := pgx.Connect(t.Context(), at.DatabaseURL.Reveal())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -541,7 +542,7 @@ func await(t *testing.T, count *atomic.Int64, n int64) {
 func BenchmarkBareParts(b *testing.B) {
 	at := onDurablePostgres(b)
 	s := openAt(b, at)
-	conn, err := pgx.Connect(b.Context(), at.DatabaseURL)
+	conn, err := pgx.Connect(b.Context(), at.DatabaseURL.Reveal())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"chunkstream/secret"
 )
 
 //go:embed migrations/sqlite/*.sql migrations/postgres/*.sql
@@ -25,7 +27,7 @@ type Config struct {
 	// DatabaseURL is a Postgres database (version 13 or newer, encoding UTF8) as postgres://user:password@host/name,
 	// with libpq's parameters; what it leaves out comes from the PG* environment. Any number of processes may use it. How
 	// durable a commit is, is the server's setting (fsync, synchronous_commit).
-	DatabaseURL string
+	DatabaseURL secret.Text
 	// Connections is the most connections to Postgres at a time. 0 means 20, or pool_max_conns of the URL. A call that
 	// gets none within a second fails with ErrUnavailable. SQLite ignores it.
 	Connections int
@@ -53,7 +55,7 @@ type Store struct {
 
 // Open opens the database, creating or migrating it. Nothing it starts outlives Close. ctx bounds the opening alone.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	if (cfg.Path == "") == (cfg.DatabaseURL == "") {
+	if (cfg.Path == "") == cfg.DatabaseURL.Empty() {
 		return nil, errors.New("store: give exactly one of Config.Path, SQLite's file, and Config.DatabaseURL, Postgres")
 	}
 	if cfg.PoisonAfter == 0 {
@@ -74,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		}
 		return &Store{cfg: cfg, db: db}, nil
 	}
-	db, err := openPostgres(ctx, cfg.DatabaseURL, cfg.Connections)
+	db, err := openPostgres(ctx, cfg.DatabaseURL.Reveal(), cfg.Connections)
 	if err != nil {
 		return nil, fmt.Errorf("store: open Postgres: %w", err)
 	}

@@ -22,6 +22,7 @@ import (
 
 	"chunkstream/chunk"
 	"chunkstream/event"
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -1450,12 +1451,12 @@ func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []store.Config{
 		{},
-		{Path: "a.db", DatabaseURL: "postgres:///a"},
+		{Path: "a.db", DatabaseURL: secret.New("postgres:///a")},
 		{Path: filepath.Join(t.TempDir(), "no", "folder", "a.db")},
-		{DatabaseURL: "postgres://[bad"},
-		{DatabaseURL: "postgres:///a?host=" + t.TempDir()},
+		{DatabaseURL: secret.New("postgres://[bad")},
+		{DatabaseURL: secret.New("postgres:///a?host=" + t.TempDir())},
 		{Path: filepath.Join(t.TempDir(), "a.db"), PoisonAfter: -1},
-		{DatabaseURL: "postgres:///a", Connections: -1},
+		{DatabaseURL: secret.New("postgres:///a"), Connections: -1},
 	} {
 		if s, err := store.Open(t.Context(), cfg); err == nil {
 			t.Errorf("%+v was opened", cfg)

@@ -14,6 +14,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
+	"chunkstream/secret"
 	"chunkstream/servertest"
 	"chunkstream/store"
 )
@@ -180,7 +181,7 @@ func (c *chaos) open(ctx context.Context) error {
 	case "postgres":
 		c.pg = servertest.StartPostgres(c.host)
 		source = c.pg.Database()
-		c.database = store.Config{DatabaseURL: source}
+		c.database = store.Config{DatabaseURL: secret.New(source)}
 		u, err := url.Parse(source)
 		if err != nil {
 			return err
@@ -330,7 +331,7 @@ func (c *chaos) dump() {
 	if c.pg == nil {
 		return // the file is in the folder
 	}
-	if err := c.pg.Dump(c.database.DatabaseURL, filepath.Join(c.cfg.folder, "database.sql")); err != nil {
+	if err := c.pg.Dump(c.database.DatabaseURL.Reveal(), filepath.Join(c.cfg.folder, "database.sql")); err != nil {
 		c.note(map[string]any{"dump": err.Error()})
 	}
 }

@@ -6,25 +6,27 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 
 	"chunkstream/auth"
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
 // access is who may come in.
 type access struct {
-	Access string `enum:"auto,keys" default:"auto" help:"Who may come in. auto: on loopback everybody, elsewhere who has a key or a token, once there are some; keys: nobody without, on loopback either, and the first start makes an administrator's key and prints it."`
-	APIKey string `name:"api-key" env:"CHUNKSTREAM_API_KEY" hidden:"" help:"Use the environment variable: a flag can be seen by every process on the machine."`
+	Access string      `enum:"auto,keys" default:"auto" help:"Who may come in. auto: on loopback everybody, elsewhere who has a key or a token, once there are some; keys: nobody without, on loopback either, and the first start makes an administrator's key and prints it."`
+	APIKey secret.Text `name:"api-key" env:"CHUNKSTREAM_API_KEY" hidden:"" help:"Use the environment variable: a flag can be seen by every process on the machine."`
 
-	JWTIssuer    string   `group:"Tokens of an identity provider" help:"Their iss."`
-	JWTAudience  string   `group:"Tokens of an identity provider" help:"Their aud must have this."`
-	JWTKeySet    string   `group:"Tokens of an identity provider" placeholder:"URL" help:"JWK Set that checks them: an https address or a file."`
-	JWTPublicKey []string `group:"Tokens of an identity provider" type:"path" help:"PEM file with a public key that checks them (RS256 or EdDSA)."`
-	JWTSecret    string   `group:"Tokens of an identity provider" hidden:"" help:"Use the environment variable: a flag can be seen by every process on the machine."`
-	JWTOwner     string   `group:"Tokens of an identity provider" default:"sub" help:"The claim that names the owner."`
-	JWTScope     string   `group:"Tokens of an identity provider" default:"scope" help:"The claim with the scopes."`
+	JWTIssuer    string      `group:"Tokens of an identity provider" help:"Their iss."`
+	JWTAudience  string      `group:"Tokens of an identity provider" help:"Their aud must have this."`
+	JWTKeySet    string      `group:"Tokens of an identity provider" placeholder:"URL" help:"JWK Set that checks them: an https address or a file."`
+	JWTPublicKey []string    `group:"Tokens of an identity provider" type:"path" help:"PEM file with a public key that checks them (RS256 or EdDSA)."`
+	JWTSecret    secret.Text `group:"Tokens of an identity provider" hidden:"" help:"Use the environment variable: a flag can be seen by every process on the machine."`
+	JWTOwner     string      `group:"Tokens of an identity provider" default:"sub" help:"The claim that names the owner."`
+	JWTScope     string      `group:"Tokens of an identity provider" default:"scope" help:"The claim with the scopes."`
 }
 
 // loopback reports whether only this machine can reach the address.
@@ -39,13 +41,13 @@ func loopback(listen string) (bool, error) {
 
 // tokens gives what checks the tokens of an identity provider, nil when none are to be taken.
 func (c *access) tokens() (*auth.JWT, error) {
-	if c.JWTIssuer == "" && c.JWTAudience == "" && c.JWTKeySet == "" && len(c.JWTPublicKey) == 0 && c.JWTSecret == "" {
+	if c.JWTIssuer == "" && c.JWTAudience == "" && c.JWTKeySet == "" && len(c.JWTPublicKey) == 0 && c.JWTSecret.Empty() {
 		return nil, nil
 	}
 	cfg := auth.JWTConfig{Issuer: c.JWTIssuer, Audience: c.JWTAudience, OwnerClaim: c.JWTOwner, ScopeClaim: c.JWTScope}
 	hint := "--jwt-issuer https://id.example --jwt-audience chunkstream --jwt-key-set https://id.example/jwks.json"
-	if c.JWTSecret != "" {
-		cfg.Secret = []byte(c.JWTSecret)
+	if !c.JWTSecret.Empty() {
+		cfg.Secret = c.JWTSecret
 		hint = `export CHUNKSTREAM_JWT_SECRET="$(openssl rand -base64 48)"`
 	}
 	for _, file := range c.JWTPublicKey {
@@ -78,7 +80,7 @@ func (c *access) tokens() (*auth.JWT, error) {
 
 // check says what is wrong before anything is opened.
 func (c *access) check() (*auth.JWT, error) {
-	if c.APIKey != "" {
+	if !c.APIKey.Empty() {
 		if _, err := auth.New(auth.Config{StaticKey: c.APIKey}); err != nil {
 			return nil, &exitError{exitUsage, err, `export CHUNKSTREAM_API_KEY="$(openssl rand -hex 24)"`}
 		}
@@ -91,7 +93,7 @@ func (c *access) check() (*auth.JWT, error) {
 func (c *access) gate(ctx context.Context, db *store.Store, listen string, local bool, jwt *auth.JWT, log *slog.Logger) (
 	gate *auth.Gate, first string, err error,
 ) {
-	static := c.APIKey != "" || jwt != nil
+	static := !c.APIKey.Empty() || jwt != nil
 	if local && c.Access == "auto" && !static {
 		return auth.Open(), "", nil
 	}
@@ -114,7 +116,9 @@ func (c *access) gate(ctx context.Context, db *store.Store, listen string, local
 				`--access keys, which makes and prints an administrator's key, or export CHUNKSTREAM_API_KEY="$(openssl rand -hex 24)", or --listen 127.0.0.1:8484`}
 		}
 	}
-	gate, err = auth.New(auth.Config{Store: db, StaticKey: c.APIKey, JWT: jwt, Trouble: func(err error) {
+	gate, err = auth.New(auth.Config{Store: db, StaticKey: c.APIKey, JWT: jwt, SignedIn: func(who auth.Principal, from netip.Addr) {
+		log.Info("signed in", "actor", who.Actor, "owner", who.Owner, "address", from.String())
+	}, Trouble: func(err error) {
 		log.Warn("the use of a key could not be written down", "error", err)
 	}})
 	return gate, first, err

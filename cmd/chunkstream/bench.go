@@ -26,6 +26,7 @@ import (
 
 	"chunkstream/client"
 	"chunkstream/event"
+	"chunkstream/secret"
 )
 
 // BenchCmd measures.
@@ -45,10 +46,10 @@ type BenchServiceCmd struct {
 	Watch     string        `default:"all" enum:"all,each" help:"Hear of ends by one socket for all, or by one for each."`
 	ChunkSize int           `default:"1000" help:"Characters in a chunk at most."`
 	Server    string        `placeholder:"URL" help:"Measure this server instead of starting one."`
-	APIKey    string        `name:"api-key" env:"CHUNKSTREAM_API_KEY" hidden:"" help:"Use the environment variable."`
+	APIKey    secret.Text   `name:"api-key" env:"CHUNKSTREAM_API_KEY" hidden:"" help:"Use the environment variable."`
 	Data      string        `env:"-" placeholder:"FOLDER" help:"For the started server's data; default: a temporary one."`
-	Database  string        `env:"-" placeholder:"URL" help:"Postgres for the started server."`
-	Redis     string        `env:"-" placeholder:"URL" help:"Redis for the started server."`
+	Database  secret.Text   `env:"-" placeholder:"URL" help:"Postgres for the started server."`
+	Redis     secret.Text   `env:"-" placeholder:"URL" help:"Redis for the started server."`
 	JSON      bool          `name:"json" help:"Print one JSON object instead of a table."`
 	Seed      uint64        `default:"1" help:"Of the generated text."`
 }
@@ -68,7 +69,7 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 	var child *benchChild
 	if address == "" {
 		var err error
-		if child, err = startChild(ctx, b.Data, b.Database, b.Redis); err != nil {
+		if child, err = startChild(ctx, b.Data, b.Database.Reveal(), b.Redis.Reveal()); err != nil {
 			return err
 		}
 		defer child.kill()
@@ -78,7 +79,7 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 		MaxIdleConnsPerHost: 2 * b.Clients, WriteBufferSize: 64 << 10, DisableCompression: true,
 	}
 	defer transport.CloseIdleConnections()
-	c, err := client.New(address, client.Options{APIKey: b.APIKey, HTTP: &http.Client{Transport: transport}})
+	c, err := client.New(address, client.Options{APIKey: b.APIKey.Reveal(), HTTP: &http.Client{Transport: transport}})
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,12 @@ import (
 	"chunkstream/chunk"
 	"chunkstream/extract"
 	"chunkstream/redisconn"
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
 type celeryFlags struct {
-	CeleryBroker     string        `placeholder:"URL" help:"Also take Celery's process_chunking_operation tasks from this Redis, and write their results there: redis://host/0."`
+	CeleryBroker     secret.Text   `placeholder:"URL" help:"Also take Celery's process_chunking_operation tasks from this Redis, and write their results there: redis://host/0."`
 	CeleryQueue      []string      `default:"celery" placeholder:"NAME" help:"Celery queues to take, of this task alone."`
 	CeleryVisibility time.Duration `default:"15s" help:"How long a worker that has died keeps its Celery tasks from the others."`
 }
@@ -40,12 +41,12 @@ type taskDoor struct {
 
 // open makes the door, when one is asked for, and starts nothing but what connects to Redis.
 func (c *celeryFlags) open(ctx context.Context, s *service) (*taskDoor, error) {
-	if c.CeleryBroker == "" {
+	if c.CeleryBroker.Empty() {
 		return nil, nil
 	}
 	hint := "--celery-broker redis://127.0.0.1:6379/0 --celery-queue celery"
 	// A message may be a document of many megabytes, so a command has more time than on the request path.
-	conns, err := redisconn.Open(ctx, redisconn.Config{URL: redisconn.Secret(c.CeleryBroker), Logger: s.log,
+	conns, err := redisconn.Open(ctx, redisconn.Config{URL: c.CeleryBroker, Logger: s.log,
 		ClientName: "chunkstream-celery", CommandTimeout: 3 * time.Second, Connections: 1})
 	if err != nil {
 		return nil, &exitError{exitUsage, err, hint}

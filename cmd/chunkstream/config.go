@@ -13,6 +13,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"chunkstream/secret"
 )
 
 // Where a flag's value comes from, the first that says something: the command line, the environment, chunkstream.yaml in this
@@ -480,12 +482,12 @@ func (c *configShowCmd) Run(ctx *kong.Context, screen *screen) error {
 func (c *configs) effective(command []string, flag *kong.Flag) (any, string) {
 	for _, name := range flag.Tag.Envs {
 		if value, ok := os.LookupEnv(name); ok {
-			return typed(value), name
+			return shown(value, flag), name
 		}
 	}
 	if value, origin := c.value(command, flag); value != nil {
 		if s, ok := value.(string); ok {
-			value = typed(s)
+			value = shown(s, flag)
 		}
 		return value, origin
 	}
@@ -493,6 +495,14 @@ func (c *configs) effective(command []string, flag *kong.Flag) (any, string) {
 		return typed(flag.Default), "default"
 	}
 	return nil, ""
+}
+
+// shown is a text as YAML would read it; of a secret it is what may be seen.
+func shown(text string, flag *kong.Flag) any {
+	if flag.Target.Type() == reflect.TypeFor[secret.Text]() {
+		return secret.New(text).Place()
+	}
+	return typed(text)
 }
 
 // typed is a text as YAML would read it, without the password of a URL.

@@ -20,6 +20,7 @@ import (
 	"chunkstream/client"
 	"chunkstream/event"
 	"chunkstream/redisconn"
+	"chunkstream/secret"
 )
 
 type demoCmd struct {
@@ -172,7 +173,7 @@ func (s *stage) play(ctx context.Context) error {
 
 // refuseWrongRole hands a client of one role to a place that wants another.
 func (s *stage) refuseWrongRole(ctx context.Context, redisURL string) error {
-	conns, err := redisconn.Open(ctx, redisconn.Config{URL: redisconn.Secret(redisURL)})
+	conns, err := redisconn.Open(ctx, redisconn.Config{URL: secret.New(redisURL)})
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 		return err
 	}
 	findings := append(c.system(), c.database(ctx)...)
-	if c.Redis != "" {
+	if !c.Redis.Empty() {
 		findings = append(findings, c.redis(ctx)...)
 	}
 	serious := 0
@@ -69,7 +69,7 @@ func (c *doctorCmd) system() []finding {
 		f.fix = "ulimit -n 65536, or LimitNOFILE=65536 in the systemd unit: each WebSocket is one"
 	}
 	all := []finding{f}
-	if c.Database == "" {
+	if c.Database.Empty() {
 		d := finding{what: "disk"}
 		if err := os.MkdirAll(c.Data, 0o700); err != nil {
 			return append(all, finding{what: "data folder", found: err.Error(), fix: "--data with a folder you may write to", serious: true})
@@ -119,7 +119,7 @@ func (c *doctorCmd) database(ctx context.Context) (all []finding) {
 }
 
 func (c *doctorCmd) redis(ctx context.Context) (all []finding) {
-	conns, err := redisconn.Open(ctx, redisconn.Config{URL: redisconn.Secret(c.Redis)})
+	conns, err := redisconn.Open(ctx, redisconn.Config{URL: c.Redis})
 	if err != nil {
 		return []finding{{what: "redis", found: err.Error(), fix: "--redis redis://127.0.0.1:6379/0", serious: true}}
 	}

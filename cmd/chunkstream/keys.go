@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"chunkstream/auth"
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -23,8 +24,8 @@ type keysCmd struct {
 
 // keysStore is where the keys are; the service may be running meanwhile.
 type keysStore struct {
-	Data     string `default:"chunkstream-data" type:"path" help:"Folder of the SQLite database; made when missing."`
-	Database string `env:"CHUNKSTREAM_DATABASE,DATABASE_URL" placeholder:"URL" help:"Postgres instead of SQLite: postgres://user@host/name."`
+	Data     string      `default:"chunkstream-data" type:"path" help:"Folder of the SQLite database; made when missing."`
+	Database secret.Text `env:"CHUNKSTREAM_DATABASE,DATABASE_URL" placeholder:"URL" help:"Postgres instead of SQLite: postgres://user@host/name."`
 
 	stdout io.Writer // nil means standard output
 }
@@ -155,7 +156,7 @@ func (c *keysListCmd) Run(ctx context.Context) error {
 				if !k.LastUsedAt.IsZero() {
 					used = k.LastUsedAt.Format(time.DateTime)
 				}
-				_, _ = fmt.Fprintf(t, "%s\t%s\t%s…\t%s\t%s\t%v\t%s\n", k.ID, k.Owner, k.Hint, stateOf(k), used, k.Scopes, k.Name)
+				_, _ = fmt.Fprintf(t, "%s\t%s\t%s…\t%s\t%s\t%v\t%s\n", k.ID, k.Owner, k.Hint, stateOf(k), used, k.Scopes, oneLine(k.Name, 60))
 			}
 			if len(keys) < page {
 				return t.Flush()

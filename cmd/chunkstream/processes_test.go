@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"chunkstream/secret"
 	"chunkstream/servertest"
 	"chunkstream/store"
 )
@@ -208,7 +209,7 @@ func TestRedisFaults(t *testing.T) {
 			}
 			url := pg.Database()
 			f := startFleet(t, url, redis, over...)
-			l := newFlight(t, rand.New(rand.NewPCG(1, 1)), store.Config{DatabaseURL: url}, f.addresses()...)
+			l := newFlight(t, rand.New(rand.NewPCG(1, 1)), store.Config{DatabaseURL: secret.New(url)}, f.addresses()...)
 			l.start()
 			time.Sleep(500 * time.Millisecond)
 			if c.fault != nil {
@@ -248,7 +249,7 @@ func TestWithoutRedis(t *testing.T) {
 	url := servertest.StartPostgres(t).Database()
 	f := startFleet(t, url, nil)
 	f.becomes("ready", "", time.Second)
-	l := newFlight(t, rand.New(rand.NewPCG(3, 3)), store.Config{DatabaseURL: url}, f.addresses()...)
+	l := newFlight(t, rand.New(rand.NewPCG(3, 3)), store.Config{DatabaseURL: secret.New(url)}, f.addresses()...)
 	l.start()
 	time.Sleep(time.Second)
 	l.finish()
@@ -264,7 +265,7 @@ func TestRollingRestart(t *testing.T) {
 	pg, redis := servertest.StartPostgres(t), servertest.StartRedis(t)
 	url := pg.Database()
 	f := startFleet(t, url, redis)
-	l := newFlight(t, rand.New(rand.NewPCG(2, 2)), store.Config{DatabaseURL: url}, f.addresses()...)
+	l := newFlight(t, rand.New(rand.NewPCG(2, 2)), store.Config{DatabaseURL: secret.New(url)}, f.addresses()...)
 	l.start()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()

@@ -16,17 +16,18 @@ import (
 	"chunkstream/chunk"
 	"chunkstream/client"
 	"chunkstream/event"
+	"chunkstream/secret"
 )
 
 // keyFlags are how a command shows a server who is asking.
 type keyFlags struct {
-	APIKey     string `name:"api-key" env:"CHUNKSTREAM_API_KEY" hidden:"" help:"Use the environment variable: a flag can be seen by every process on the machine."`
-	APIKeyFile string `name:"api-key-file" env:"CHUNKSTREAM_API_KEY_FILE" placeholder:"FILE" help:"File that has the server's key; else CHUNKSTREAM_API_KEY has it."`
+	APIKey     secret.Text `name:"api-key" env:"CHUNKSTREAM_API_KEY" hidden:"" help:"Use the environment variable: a flag can be seen by every process on the machine."`
+	APIKeyFile string      `name:"api-key-file" env:"CHUNKSTREAM_API_KEY_FILE" placeholder:"FILE" help:"File that has the server's key; else CHUNKSTREAM_API_KEY has it."`
 }
 
 // client gives a client of the server at an address.
 func (k *keyFlags) client(address string) (*client.Client, error) {
-	key := k.APIKey
+	key := k.APIKey.Reveal()
 	if k.APIKeyFile != "" {
 		b, err := os.ReadFile(k.APIKeyFile)
 		if err != nil {

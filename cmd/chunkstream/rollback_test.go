@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"chunkstream/secret"
 	"chunkstream/servertest"
 	"chunkstream/store"
 )
@@ -66,7 +67,7 @@ func TestRollback(t *testing.T) {
 		},
 		"postgres": func(t *testing.T) (store.Config, []string) {
 			url := servertest.StartPostgres(t).Database()
-			return store.Config{DatabaseURL: url}, []string{"--database", url}
+			return store.Config{DatabaseURL: secret.New(url)}, []string{"--database", url}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

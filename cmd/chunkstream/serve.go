@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,8 +38,12 @@ type serveCmd struct {
 	limitFlags
 	ownerLimits
 	encryption
+	proxyFlags
+	adminFlags
 	Listen string `default:"127.0.0.1:8484" help:"Address to listen on. Anything but loopback needs access control: see --access."`
 	Open   bool   `help:"Open the browser."`
+
+	proxies []netip.Prefix // of proxyFlags
 
 	out io.Writer // where the addresses are printed; nil means standard output
 }
@@ -67,6 +73,9 @@ func (c *serveCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.proxies, err = c.prefixes(); err != nil {
+		return err
+	}
 	s, err := c.backing.open(ctx)
 	if err != nil {
 		return err
@@ -76,12 +85,17 @@ func (c *serveCmd) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	profiler, err := c.adminFlags.open(s.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, profiler.stop()) }()
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return &exitError{exitUsage, fmt.Errorf("listen on %s: %w", c.Listen, err),
 			"another address, such as --listen 127.0.0.1:0 for a free port"}
 	}
-	return c.serve(ctx, s, encrypt(listener, encryption), gate, local, firstKey, began)
+	return c.serve(ctx, s, encrypt(listener, encryption), gate, local, firstKey, profiler, began)
 }
 
 // serve is the one place where everything is started and stopped.
@@ -90,7 +104,7 @@ func (c *serveCmd) Run(ctx context.Context) (err error) {
 // worker stops claiming and gives back what it holds; then the streams are told (1001), so that clients reconnect
 // elsewhere having seen the hand-over; then requests in flight end; then the hub's own loops; last Redis and the
 // database, which everything stood on.
-func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener, gate *auth.Gate, loopback bool, firstKey string, began time.Time) error {
+func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener, gate *auth.Gate, loopback bool, firstKey string, profiler *admin, began time.Time) error {
 	var sample atomic.Value
 	var commands *redisconn.Commands
 	if s.conns != nil {
@@ -101,13 +115,13 @@ func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener,
 		return errors.Join(err, listener.Close())
 	}
 	handler, err := api.New(api.Config{
-		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Limits: c.limits(), Limit: limiter, MaxStored: c.MaxStored, Gate: gate, Loopback: loopback,
+		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Limits: c.limits(), Limit: limiter, MaxStored: c.MaxStored, Gate: gate, Loopback: loopback, Proxies: c.proxies,
 		Version: version(), Metrics: s.registry, Parse: parser.Parse, Log: s.log, Ready: s.ready,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	if c.Database == "" { // nobody wants a sample in a database that they look after
+	if c.Database.Empty() { // nobody wants a sample in a database that they look after
 		// Before the first request can be answered, so that nobody ever sees an empty list.
 		if id, err := addSample(ctx, s.db, s.wakeLane, s.hub.Publish); err != nil {
 			s.log.Warn("the sample document could not be added", "error", err)
@@ -119,7 +133,9 @@ func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener,
 	server := api.Server(handler, s.log)
 	var serving errgroup.Group
 	failed := make(chan struct{})
-	serving.Go(func() error { return serveHTTP(server, listener, failed) })
+	fail := sync.OnceFunc(func() { close(failed) })
+	serving.Go(func() error { return serveHTTP(server, listener, fail) })
+	profiler.serve(fail)
 	c.announce(listener.Addr(), loopback && !gate.Keyed(), firstKey, began, sample.Load())
 
 	select {
@@ -134,13 +150,13 @@ func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener,
 	return errors.Join(err, s.stopHub())
 }
 
-// serveHTTP serves until the server is shut down; failed is closed when it ends otherwise.
-func serveHTTP(server *http.Server, listener net.Listener, failed chan<- struct{}) error {
+// serveHTTP serves until the server is shut down; failed is called when it ends otherwise.
+func serveHTTP(server *http.Server, listener net.Listener, failed func()) error {
 	err := server.Serve(listener)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	close(failed)
+	failed()
 	return fmt.Errorf("serve http: %w", err)
 }
 
@@ -195,7 +211,7 @@ const sampleName = "sample.md"
 func (c *serveCmd) announce(addr net.Addr, open bool, firstKey string, began time.Time, sample any) {
 	at := reachable(addr)
 	mode := "embedded mode (no Redis, no Postgres needed)"
-	if c.Database != "" || c.Redis != "" {
+	if !c.Database.Empty() || !c.Redis.Empty() {
 		mode = c.standsOn()
 	}
 	s := ""
@@ -213,7 +229,7 @@ func (c *serveCmd) announce(addr net.Addr, open bool, firstKey string, began tim
 		branches = append(branches, branch{"sample", fmt.Sprintf("http%s://%s/operations/%s", s, at, id)})
 	}
 	work := fmt.Sprintf("%d large and %d small operations at once", c.Workers, smallSlots*c.Workers)
-	if c.Database == "" {
+	if c.Database.Empty() {
 		work = fmt.Sprintf("%s  (%s)", c.Data, work)
 		branches = append(branches, branch{"data", work})
 	} else {

@@ -22,6 +22,7 @@ import (
 	"chunkstream/live"
 	"chunkstream/redisconn"
 	"chunkstream/sandbox"
+	"chunkstream/secret"
 	"chunkstream/store"
 	"chunkstream/token"
 	"chunkstream/worker"
@@ -30,8 +31,8 @@ import (
 // backing is what every process of the service stands on.
 type backing struct {
 	Data        string        `default:"chunkstream-data" type:"path" help:"Folder for the SQLite database; made when missing."`
-	Database    string        `env:"CHUNKSTREAM_DATABASE,DATABASE_URL" placeholder:"URL" help:"Postgres instead of SQLite: postgres://user@host/name."`
-	Redis       string        `env:"CHUNKSTREAM_REDIS,REDIS_URL" placeholder:"URL" help:"Redis for wake-ups and live events between processes; it may be away at any time."`
+	Database    secret.Text   `env:"CHUNKSTREAM_DATABASE,DATABASE_URL" placeholder:"URL" help:"Postgres instead of SQLite: postgres://user@host/name."`
+	Redis       secret.Text   `env:"CHUNKSTREAM_REDIS,REDIS_URL" placeholder:"URL" help:"Redis for wake-ups and live events between processes; it may be away at any time."`
 	Workers     int           `default:"-1" help:"Large documents worked on at once; small ones have 32 slots for each. 0 serves without working; default: one per core."`
 	Lease       time.Duration `default:"5s" help:"How long a worker that has died keeps an operation from the others."`
 	PoisonAfter int           `default:"2" help:"Crashes in a row without progress that end an operation as failed."`
@@ -67,16 +68,15 @@ func (b *backing) logger() *slog.Logger {
 	if st, err := os.Stderr.Stat(); err == nil {
 		terminal = st.Mode()&os.ModeCharDevice != 0
 	}
-	if b.LogFormat == "text" || b.LogFormat == "auto" && terminal {
-		return slog.New(slog.NewTextHandler(os.Stderr, nil))
-	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	log := newLogger(os.Stderr, b.LogFormat != "text" && (b.LogFormat != "auto" || !terminal))
+	slog.SetDefault(log) // what other people's packages have to say
+	return log
 }
 
 // storeConfig says where the database is, making the data folder when it is SQLite's.
 func (b *backing) storeConfig() (store.Config, error) {
 	cfg := store.Config{PoisonAfter: b.PoisonAfter, Keep: b.keep()}
-	if b.Database != "" {
+	if !b.Database.Empty() {
 		cfg.DatabaseURL = b.Database
 		return cfg, nil
 	}
@@ -90,16 +90,16 @@ func (b *backing) storeConfig() (store.Config, error) {
 // standsOn says in words what the process stands on, without any password.
 func (b *backing) standsOn() string {
 	words := "SQLite in " + b.Data
-	if b.Database != "" {
+	if !b.Database.Empty() {
 		words = "Postgres"
-		if u, err := url.Parse(b.Database); err == nil {
+		if u, err := url.Parse(b.Database.Reveal()); err == nil && u.Scheme != "" {
 			words += " at " + u.Host + u.Path
 		}
 	}
-	if b.Redis == "" {
+	if b.Redis.Empty() {
 		return words + ", no Redis"
 	}
-	if u, err := url.Parse(b.Redis); err == nil && u.Host != "" {
+	if u, err := url.Parse(b.Redis.Reveal()); err == nil && u.Host != "" {
 		return words + ", Redis at " + u.Host
 	}
 	return words + ", Redis"
@@ -153,7 +153,7 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 	}
 	if s.db, err = store.Open(ctx, cfg); err != nil {
 		hint := "--data with a folder you may write to"
-		if b.Database != "" {
+		if !b.Database.Empty() {
 			hint = "check that Postgres is up and that the URL's user may log in and create tables"
 		}
 		return nil, &exitError{exitNoReach, err, hint}
@@ -166,8 +166,8 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 	memory := &dispatch.Memory{}
 	s.wake, s.bus = memory, live.NewMemory(busDepth)
 	source := source(s.db)
-	if b.Redis != "" {
-		if s.conns, err = redisconn.Open(ctx, redisconn.Config{URL: redisconn.Secret(b.Redis), Logger: s.log}); err != nil {
+	if !b.Redis.Empty() {
+		if s.conns, err = redisconn.Open(ctx, redisconn.Config{URL: b.Redis, Logger: s.log}); err != nil {
 			return nil, &exitError{exitUsage, err, "--redis redis://127.0.0.1:6379/0"}
 		}
 		if err := s.overRedis(source); err != nil {

@@ -56,7 +56,7 @@ func TestTLS(t *testing.T) {
 			}
 		}), slog.New(slog.DiscardHandler))
 		var serving errgroup.Group
-		serving.Go(func() error { return serveHTTP(server, encrypt(l, cfg), make(chan struct{})) })
+		serving.Go(func() error { return serveHTTP(server, encrypt(l, cfg), func() {}) })
 		transport := &http.Transport{TLSClientConfig: tt.client, ForceAttemptHTTP2: true}
 		client := http.Client{Transport: transport}
 		get := func(url string) bool {

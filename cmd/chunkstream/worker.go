@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,7 @@ import (
 type workerCmd struct {
 	backing
 	celeryFlags
+	adminFlags
 	Listen string `placeholder:"ADDRESS" help:"Also answer /healthz, /readyz and /metrics here, such as 127.0.0.1:9484. Nothing else is served, and no key is asked."`
 
 	out io.Writer
@@ -45,17 +47,24 @@ func (c *workerCmd) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, door.close()) }()
+	profiler, err := c.adminFlags.open(s.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, profiler.stop()) }()
 	var serving errgroup.Group
 	var server *http.Server
 	failed := make(chan struct{})
+	fail := sync.OnceFunc(func() { close(failed) })
 	if c.Listen != "" {
 		listener, err := net.Listen("tcp", c.Listen)
 		if err != nil {
 			return &exitError{exitUsage, fmt.Errorf("listen on %s: %w", c.Listen, err), "another address, or no --listen"}
 		}
 		server = api.Server(health(s), s.log)
-		serving.Go(func() error { return serveHTTP(server, listener, failed) })
+		serving.Go(func() error { return serveHTTP(server, listener, fail) })
 	}
+	profiler.serve(fail)
 	s.start(ctx)
 	door.start(ctx)
 	fmt.Fprintf(c.out, "chunkstream %s · worker %s · %d large and %d small at once · %s\n", version(), workerName(), c.Workers,
@@ -92,7 +101,10 @@ func health(s *service) http.Handler {
 		answer(w, http.StatusOK, h)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}))
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		api.SecureHeaders(w.Header())
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func answer(w http.ResponseWriter, status int, v any) {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"chunkstream/client"
+	"chunkstream/secret"
 	"chunkstream/servertest"
 	"chunkstream/store"
 )
@@ -29,7 +30,7 @@ func BenchmarkWorkers(b *testing.B) {
 			database, redis := servertest.StartPostgres(b).Database(), servertest.StartRedis(b)
 			flags := []string{"--database", database, "--redis", redis.URL(), "--workers", "1"}
 			web := startProcess(b, "serve", servertest.FreeAddress(b), nil, append(flags, "--workers", "0")...).ready()
-			db, err := store.Open(b.Context(), store.Config{DatabaseURL: database})
+			db, err := store.Open(b.Context(), store.Config{DatabaseURL: secret.New(database)})
 			if err != nil {
 				b.Fatal(err)
 			}
