@@ -12,13 +12,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"text/tabwriter"
 	"time"
-
-	"github.com/lxzan/gws"
-	"golang.org/x/sync/errgroup"
 
 	"chunkstream/client"
 	"chunkstream/event"
@@ -172,94 +167,6 @@ func (b *BenchSocketsCmd) measure(ctx context.Context, child *benchChild) (*Benc
 	}
 	r.Heard, r.FanOut = spread(heard), spread(spreadOut)
 	return r, nil
-}
-
-// crowd is the clients' ends of all sockets.
-type crowd struct {
-	address   string
-	listeners []listener
-	began     time.Time
-	heard     atomic.Int64 // messages, all sockets together
-	reading   sync.WaitGroup
-}
-
-// listener is one client: when each of its messages was read.
-type listener struct {
-	gws.BuiltinEventHandler
-	crowd  *crowd
-	conn   *gws.Conn
-	at     []time.Duration // since crowd.began; read by others once crowd.heard says that they are there
-	n      int
-	latest *atomic.Pointer[[]byte] // of the first listener
-}
-
-// OnMessage notes when a message came.
-func (l *listener) OnMessage(_ *gws.Conn, m *gws.Message) {
-	now := time.Since(l.crowd.began)
-	if l.latest != nil {
-		text := append([]byte(nil), m.Bytes()...)
-		l.latest.Store(&text)
-	}
-	_ = m.Close()
-	if l.n < len(l.at) {
-		l.at[l.n] = now
-		l.n++
-		l.crowd.heard.Add(1)
-	}
-}
-
-// OnPing answers, so that the server keeps the socket.
-func (l *listener) OnPing(c *gws.Conn, payload []byte) { _ = c.WritePong(payload) }
-
-// open opens all sockets, some at a time, for so many messages each.
-func (c *crowd) open(ctx context.Context, messages int) error {
-	var g errgroup.Group
-	g.SetLimit(64)
-	for i := range c.listeners {
-		l := &c.listeners[i]
-		l.crowd, l.at = c, make([]time.Duration, messages)
-		if i == 0 {
-			l.latest = new(atomic.Pointer[[]byte])
-		}
-		g.Go(func() (err error) {
-			if err = ctx.Err(); err == nil {
-				l.conn, _, err = gws.NewClient(l, &gws.ClientOption{Addr: "ws" + strings.TrimPrefix(c.address, "http"),
-					ReadBufferSize: 512, WriteBufferSize: 512})
-			}
-			if err == nil {
-				c.reading.Go(l.conn.ReadLoop)
-			}
-			return err
-		})
-	}
-	return g.Wait()
-}
-
-// wait waits until so many messages have been read in all, and gives how many are missing after hearing.
-func (c *crowd) wait(ctx context.Context, messages int) int {
-	late := time.NewTimer(hearing)
-	defer late.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for c.heard.Load() < int64(messages) {
-		select {
-		case <-tick.C:
-		case <-late.C:
-			return messages - int(c.heard.Load())
-		case <-ctx.Done():
-			return messages - int(c.heard.Load())
-		}
-	}
-	return 0
-}
-
-func (c *crowd) close() {
-	for i := range c.listeners {
-		if conn := c.listeners[i].conn; conn != nil {
-			_ = conn.NetConn().Close() // the server may have closed it
-		}
-	}
-	c.reading.Wait()
 }
 
 // weight is what a process holds.

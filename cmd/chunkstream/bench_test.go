@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -122,6 +123,30 @@ func TestBenchChunk(t *testing.T) {
 	} {
 		if out, code := program(t, append([]string{"bench", "chunk", "--duration", "1ms"}, args...)...); code != exitUsage {
 			t.Errorf("%q: got exit code %d, want %d\n%s", args, code, exitUsage, out)
+		}
+	}
+}
+
+// TestCutFrame cuts what a server sends wherever a read may end.
+func TestCutFrame(t *testing.T) {
+	for _, size := range []int{0, 1, 125, 126, 65535, 65536} {
+		payload := bytes.Repeat([]byte("x"), size)
+		frame := []byte{frameText, byte(size)}
+		switch {
+		case size > 65535:
+			frame = binary.BigEndian.AppendUint64([]byte{frameText, 127}, uint64(size))
+		case size > 125:
+			frame = binary.BigEndian.AppendUint16([]byte{frameText, 126}, uint16(size))
+		}
+		frame = append(frame, payload...)
+		for _, n := range []int{0, 1, 2, 3, 9, len(frame) - 1} {
+			if _, _, _, ok := cutFrame(frame[:min(n, len(frame)-1)]); ok {
+				t.Errorf("size %d: a frame of %d bytes is whole after %d", size, len(frame), n)
+			}
+		}
+		kind, got, rest, ok := cutFrame(append(frame, framePing, 0))
+		if !ok || kind != frameText || !bytes.Equal(got, payload) || !bytes.Equal(rest, []byte{framePing, 0}) {
+			t.Errorf("size %d: got kind %#x, %d bytes, rest %v, %v", size, kind, len(got), rest, ok)
 		}
 	}
 }
