@@ -15,6 +15,7 @@ import (
 type readers struct {
 	crowd *crowd
 	epoll int
+	mu    sync.Mutex // a listener is whoever opens it's until it is added; epoll is no fence that Go knows
 	fds   []int
 	quit  *os.File // closing it ends the reading
 	other *os.File // its other end
@@ -51,6 +52,8 @@ func (r *readers) add(i int) error {
 		return err
 	}
 	_ = l.conn.Close() // f is the connection now
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	l.conn, r.fds[i] = f, int(f.Fd())
 	return r.watch(r.fds[i], i)
 }
@@ -66,10 +69,13 @@ func (r *readers) read() {
 			if e.Fd == quitMark {
 				return
 			}
-			if got, err := unix.Read(r.fds[e.Fd], buf); err == nil && got > 0 {
+			r.mu.Lock()
+			fd := r.fds[e.Fd]
+			r.mu.Unlock()
+			if got, err := unix.Read(fd, buf); err == nil && got > 0 {
 				r.crowd.listeners[e.Fd].take(buf[:got])
 			} else { // the server has closed it
-				_ = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, r.fds[e.Fd], nil)
+				_ = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, fd, nil)
 			}
 		}
 	}
