@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 )
@@ -169,4 +170,106 @@ func (s *Store) Setting(t testing.TB, name string) string {
 		t.Fatal(err)
 	}
 	return value
+}
+
+// OpenThrough is Open with a driver of SQLite under another name, and for Postgres with another way to connect.
+func OpenThrough(ctx context.Context, cfg Config, driver string, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Path != "" {
+		db, err := openSQLite(ctx, driver, cfg.Path)
+		if err != nil {
+			return nil, err
+		}
+		return &Store{cfg: cfg, db: db}, nil
+	}
+	pool, err := poolConfig(cfg.DatabaseURL.Reveal(), cfg.Connections)
+	if err != nil {
+		return nil, err
+	}
+	pool.ConnConfig.DialFunc = dial
+	db, err := openPostgres(ctx, pool)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{cfg: cfg, db: db}, nil
+}
+
+// RestartLog has SQLite's writer start its log over, and returns when it has tried.
+func (s *Store) RestartLog() {
+	w := s.db.(*sqlite).writer
+	w.restart.Store(true)
+	_ = w.do(context.Background(), func(*tx) error { return nil }) // what begins after it sees it done
+	_ = w.do(context.Background(), func(*tx) error { return nil })
+}
+
+// Checkpoint has SQLite's log copied back, and returns when that was tried.
+func (s *Store) Checkpoint() {
+	w := s.db.(*sqlite).writer
+	before := w.checkpointErrors.Load()
+	w.written.Store(checkpointBytes)
+	for w.written.Load() >= checkpointBytes && w.checkpointErrors.Load() == before {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Together makes one group of transactions that rename a key: the last of them finds none, which undoes that one alone.
+// It gives their errors.
+func (s *Store) Together(ctx context.Context, keys ...string) []error {
+	errs := make([]error, len(keys))
+	var jobs []*job
+	for _, key := range keys {
+		jobs = append(jobs, &job{ctx: ctx, done: make(chan struct{}), sync: true, fn: func(t *tx) error {
+			n, err := t.exec(`UPDATE api_keys SET name = name WHERE id = $1`, key)
+			if err == nil && n == 0 {
+				err = ErrNotFound
+			}
+			if err != nil {
+				return err
+			}
+			return t.later(`UPDATE api_keys SET hint = hint WHERE id = $1`, key)
+		}})
+	}
+	switch db := s.db.(type) {
+	case *sqlite:
+		// While the first one runs the others gather.
+		began, end := make(chan struct{}), make(chan struct{})
+		held := &job{done: make(chan struct{}), fn: func(*tx) error {
+			close(began)
+			<-end
+			return nil
+		}}
+		db.jobs <- held
+		select {
+		case <-began:
+		case <-held.done: // its transaction could not begin
+		}
+		for _, j := range jobs {
+			db.jobs <- j
+		}
+		close(end)
+	case *postgres:
+		db.commit(jobs)
+	}
+	for i, j := range jobs {
+		<-j.done
+		errs[i] = j.err
+	}
+	return errs
+}
+
+// Synchronous is SQLite's setting while a durable transaction runs; 2 is FULL, and what Postgres is taken to have.
+func (s *Store) Synchronous(t testing.TB) int {
+	t.Helper()
+	level := 2
+	if _, ok := s.db.(*sqlite); !ok {
+		return level
+	}
+	err := s.db.do(context.Background(), func(tx *tx) error { return tx.one(`PRAGMA synchronous`, nil, &level) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return level
 }

@@ -48,7 +48,7 @@ type postgres struct {
 	isClosed atomic.Bool
 }
 
-func openPostgres(ctx context.Context, url string, connections int) (*postgres, error) {
+func poolConfig(url string, connections int) (*pgxpool.Config, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, err
@@ -59,6 +59,10 @@ func openPostgres(ctx context.Context, url string, connections int) (*postgres, 
 	case !strings.Contains(url, "pool_max_conns"):
 		cfg.MaxConns = defaultConnections
 	}
+	return cfg, nil
+}
+
+func openPostgres(ctx context.Context, cfg *pgxpool.Config) (*postgres, error) {
 	if err := migratePostgres(ctx, cfg.ConnConfig.Copy()); err != nil {
 		return nil, err
 	}

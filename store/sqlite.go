@@ -36,10 +36,12 @@ func dsn(path string, readOnly bool) string {
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
 }
 
-func openSQLite(ctx context.Context, path string) (*sqlite, error) {
+const sqliteDriver = "sqlite"
+
+func openSQLite(ctx context.Context, driver, path string) (*sqlite, error) {
 	db := &sqlite{}
 	var err error
-	if db.writes, err = sql.Open("sqlite", dsn(path, false)); err != nil {
+	if db.writes, err = sql.Open(driver, dsn(path, false)); err != nil {
 		return nil, err
 	}
 	db.writes.SetMaxOpenConns(2) // the writer's and the checkpoint's
@@ -47,7 +49,7 @@ func openSQLite(ctx context.Context, path string) (*sqlite, error) {
 	if err := migrateSQLite(ctx, db.writes); err != nil {
 		return nil, errors.Join(err, db.writes.Close())
 	}
-	if db.reads, err = sql.Open("sqlite", dsn(path, true)); err != nil {
+	if db.reads, err = sql.Open(driver, dsn(path, true)); err != nil {
 		return nil, errors.Join(err, db.writes.Close())
 	}
 	db.reads.SetMaxOpenConns(8)

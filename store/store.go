@@ -55,8 +55,31 @@ type Store struct {
 
 // Open opens the database, creating or migrating it. Nothing it starts outlives Close. ctx bounds the opening alone.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Path != "" {
+		db, err := openSQLite(ctx, sqliteDriver, cfg.Path)
+		if err != nil {
+			return nil, fmt.Errorf("store: open %s: %w", cfg.Path, err)
+		}
+		return &Store{cfg: cfg, db: db}, nil
+	}
+	pool, err := poolConfig(cfg.DatabaseURL.Reveal(), cfg.Connections)
+	if err != nil {
+		return nil, fmt.Errorf("store: open Postgres: %w", err)
+	}
+	db, err := openPostgres(ctx, pool)
+	if err != nil {
+		return nil, fmt.Errorf("store: open Postgres: %w", err)
+	}
+	return &Store{cfg: cfg, db: db}, nil
+}
+
+func (cfg Config) withDefaults() (Config, error) {
 	if (cfg.Path == "") == cfg.DatabaseURL.Empty() {
-		return nil, errors.New("store: give exactly one of Config.Path, SQLite's file, and Config.DatabaseURL, Postgres")
+		return cfg, errors.New("store: give exactly one of Config.Path, SQLite's file, and Config.DatabaseURL, Postgres")
 	}
 	if cfg.PoisonAfter == 0 {
 		cfg.PoisonAfter = 2
@@ -66,21 +89,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if cfg.PoisonAfter < 1 || cfg.MaxFailures < 1 || cfg.Connections < 0 ||
 		cfg.Keep.Completed < 0 || cfg.Keep.Failed < 0 || cfg.Keep.Cancelled < 0 {
-		return nil, fmt.Errorf("store: PoisonAfter %d and MaxFailures %d must be positive, Connections %d and Keep %+v not negative",
+		return cfg, fmt.Errorf("store: PoisonAfter %d and MaxFailures %d must be positive, Connections %d and Keep %+v not negative",
 			cfg.PoisonAfter, cfg.MaxFailures, cfg.Connections, cfg.Keep)
 	}
-	if cfg.Path != "" {
-		db, err := openSQLite(ctx, cfg.Path)
-		if err != nil {
-			return nil, fmt.Errorf("store: open %s: %w", cfg.Path, err)
-		}
-		return &Store{cfg: cfg, db: db}, nil
-	}
-	db, err := openPostgres(ctx, cfg.DatabaseURL.Reveal(), cfg.Connections)
-	if err != nil {
-		return nil, fmt.Errorf("store: open Postgres: %w", err)
-	}
-	return &Store{cfg: cfg, db: db}, nil
+	return cfg, nil
 }
 
 // Close refuses new work, waits for the transactions that run, and closes the database. Calls in flight end with their

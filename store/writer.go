@@ -18,6 +18,7 @@ type writer struct {
 	pool  *sql.DB
 	stmts map[string]*sql.Stmt // owned by the writing goroutine
 	full  bool                 // what PRAGMA synchronous is set to, owned by the writing goroutine
+	inTx  bool                 // a transaction may still be open that has failed, owned by the writing goroutine
 
 	jobs  chan *job // gathered into groups, synced
 	parts chan *job // parts of big texts: alone, not synced, at most one between two groups
@@ -235,12 +236,17 @@ func (w *writer) commit(group []*job) {
 }
 
 func (w *writer) transact(group []*job, sync bool) error {
-	if err := w.setSync(sync); err != nil {
-		return fmt.Errorf("set synchronous: %w", err)
-	}
 	t := &tx{w}
+	var stuck error // of use only when what follows fails too: there may be no transaction to roll back
+	if w.inTx {
+		_, stuck = w.exec(`ROLLBACK`)
+	}
+	if err := w.setSync(sync); err != nil {
+		return fmt.Errorf("set synchronous: %w", errors.Join(err, stuck))
+	}
+	w.inTx = true
 	if _, err := w.exec(`BEGIN IMMEDIATE`); err != nil {
-		return fmt.Errorf("begin: %w", err)
+		return fmt.Errorf("begin: %w", errors.Join(err, stuck))
 	}
 	kept := 0
 	for _, j := range group {
@@ -269,13 +275,17 @@ func (w *writer) transact(group []*job, sync bool) error {
 	if _, err := w.exec(`COMMIT`); err != nil {
 		return w.rollback(fmt.Errorf("commit: %w", err))
 	}
+	w.inTx = false
 	return nil
 }
 
 // rollback ends the transaction; cause, if any, stays the error. SQLite has already rolled back after some errors
-// (disk full, for one), and then the ROLLBACK itself fails: only a connection still inside a transaction matters.
+// (disk full, for one), and then the ROLLBACK itself fails; when it fails for another reason, the next transaction
+// cannot begin before it has been tried again.
 func (w *writer) rollback(cause error) error {
-	if _, err := w.exec(`ROLLBACK`); err != nil && cause == nil {
+	_, err := w.exec(`ROLLBACK`)
+	w.inTx = err != nil
+	if err != nil && cause == nil {
 		return fmt.Errorf("roll back: %w", err)
 	}
 	return cause
@@ -290,11 +300,9 @@ func (w *writer) setSync(full bool) error {
 	if full {
 		text = `PRAGMA synchronous = FULL`
 	}
-	if _, err := w.conn.ExecContext(w.working(), text); err != nil {
-		return err
-	}
-	w.full = full
-	return nil
+	_, err := w.conn.ExecContext(w.working(), text)
+	w.full = full && err == nil // after an error it may be either: the next synced commit sets it again
+	return err
 }
 
 // working is the context of the writer's own statements. It has no Done channel: a statement of a group is never
