@@ -57,7 +57,13 @@ func (t *trap) catches(data []byte) bool {
 // StartProxy starts a proxy to a server's address.
 func StartProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return StartProxyAt(t, "127.0.0.1", target)
+}
+
+// StartProxyAt is StartProxy for a proxy that listens on one of this machine's addresses.
+func StartProxyAt(t testing.TB, host, target string) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

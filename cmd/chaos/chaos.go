@@ -33,6 +33,9 @@ type chaos struct {
 	redis     *servertest.Redis
 	redisData string
 	redProxy  *servertest.Proxy
+	sentinels *sentinels // in place of the Redis and its proxy
+	disk      *disk      // nil: the files of the run are with all others
+	machines  *machines  // nil: everything is on one
 	processes []*process
 	load      *load
 
@@ -177,6 +180,26 @@ func (c *chaos) play(ctx context.Context) {
 func (c *chaos) open(ctx context.Context) error {
 	flags := []string{"--lease", c.cfg.lease.String(), "--poison-after", "1000000"} // an operation that is hit often is no poison
 	driver, source := "pgx", ""
+	here := "127.0.0.1"
+	if c.cfg.machines {
+		var err error
+		if c.machines, err = newMachines(c); err != nil {
+			return err
+		}
+		here = c.machines.here()
+	}
+	folder := c.cfg.folder
+	if c.cfg.disk {
+		var err error
+		if c.disk, err = newDisk(c); err != nil {
+			return err
+		}
+		folder = c.disk.path
+		c.temp = filepath.Join(folder, "tmp")
+		if err := os.MkdirAll(c.temp, 0o777); err != nil {
+			return err
+		}
+	}
 	switch c.cfg.store {
 	case "postgres":
 		c.pg = servertest.StartPostgres(c.host)
@@ -186,14 +209,14 @@ func (c *chaos) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.sqlProxy = servertest.StartProxy(c.host, u.Host)
+		c.sqlProxy = servertest.StartProxyAt(c.host, here, u.Host)
 		u.Host = c.sqlProxy.Address
 		flags = append(flags, "--database", u.String())
 		if err := c.setClock(ctx, source); err != nil {
 			return err
 		}
 	default:
-		data := filepath.Join(c.cfg.folder, "data")
+		data := filepath.Join(folder, "data")
 		if err := os.MkdirAll(data, 0o700); err != nil {
 			return err
 		}
@@ -201,7 +224,15 @@ func (c *chaos) open(ctx context.Context) error {
 		driver, source = "sqlite", "file:"+c.database.Path+"?_pragma=busy_timeout(5000)"
 		flags = append(flags, "--data", data)
 	}
-	if c.cfg.redis {
+	switch {
+	case c.cfg.sentinel:
+		var err error
+		if c.sentinels, err = startSentinels(c); err != nil {
+			return err
+		}
+		c.redis = &servertest.Redis{Address: c.sentinels.nodes[0].address}
+		flags = append(flags, "--redis", c.sentinels.url())
+	case c.cfg.redis:
 		c.redisData = filepath.Join(c.cfg.folder, "redis")
 		if err := os.MkdirAll(c.redisData, 0o755); err != nil {
 			return err

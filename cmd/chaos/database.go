@@ -32,6 +32,8 @@ func (c *chaos) unsettle(n int) {
 
 func (c *chaos) hurtDatabase(ctx context.Context, f fault) outcome {
 	switch f.kind {
+	case "disk-full":
+		return c.disk.fill(ctx, f.holds)
 	case "sqlite-busy":
 		return c.lockSQLite(ctx, 300*time.Millisecond+2*f.holds)
 	case "sqlite-busy-long": // longer than the product's own patience

@@ -32,20 +32,26 @@ type kind struct {
 
 func postgres(c config) bool { return c.store == "postgres" }
 func sqlite(c config) bool   { return c.store == "sqlite" }
+func oneRedis(c config) bool { return !c.sentinel }
+func sentinel(c config) bool { return c.sentinel }
+func apart(c config) bool    { return c.machines }
 
 var lanes = map[string][]kind{
-	"process": append([]kind{{"kill", 40, nil}, {"freeze", 25, nil}, {"term", 12, nil}, {"term-kill", 3, nil}}, crashKinds()...),
+	"process": append([]kind{{"kill", 40, nil}, {"freeze", 25, nil}, {"term", 12, nil}, {"term-kill", 3, nil}, {"no-files", 4, nil}, {"cut-off", 40, apart}}, crashKinds()...),
 	"redis": {
-		{"redis-kill-empty", 2, nil}, {"redis-kill", 2, nil}, {"redis-aof-cut", 2, nil}, {"redis-freeze", 2, nil},
-		{"redis-flushall", 3, nil}, {"redis-del", 4, nil}, {"redis-pause", 2, nil}, {"redis-full", 3, nil},
-		{"redis-readonly", 2, nil}, {"redis-script-flush", 2, nil}, {"redis-client-kill", 3, nil},
-		{"redis-cut", 3, nil}, {"redis-blackhole", 2, nil}, {"redis-slow", 2, nil}, {"redis-half-open", 2, nil},
-		{"redis-lost-reply", 4, nil}, {"redis-lost-request", 2, nil},
+		{"redis-kill-empty", 2, oneRedis}, {"redis-kill", 2, oneRedis}, {"redis-aof-cut", 2, oneRedis}, {"redis-freeze", 2, oneRedis},
+		{"redis-flushall", 3, nil}, {"redis-del", 4, nil}, {"redis-pause", 2, oneRedis}, {"redis-full", 3, oneRedis},
+		{"redis-readonly", 2, oneRedis}, {"redis-script-flush", 2, oneRedis}, {"redis-client-kill", 3, nil},
+		{"redis-cut", 3, oneRedis}, {"redis-blackhole", 2, oneRedis}, {"redis-slow", 2, oneRedis}, {"redis-half-open", 2, oneRedis},
+		{"redis-lost-reply", 4, oneRedis}, {"redis-lost-request", 2, oneRedis},
+		{"redis-failover-kill", 8, sentinel}, {"redis-failover-freeze", 8, sentinel},
+		{"redis-failover-cut", 8, func(c config) bool { return c.sentinel && c.machines }},
 	},
 	"sql": {
 		{"pg-restart", 3, postgres}, {"pg-cut", 3, postgres}, {"pg-commit-unanswered", 4, postgres},
 		{"pg-commit-lost", 3, postgres}, {"pg-slow", 2, postgres}, {"pg-terminate", 3, postgres},
 		{"sqlite-busy", 3, sqlite}, {"sqlite-busy-long", 1, sqlite},
+		{"disk-full", 6, func(c config) bool { return c.disk }},
 	},
 }
 
@@ -94,11 +100,11 @@ func victims(kind string, all []*process) (names []string) {
 				fits = p.works
 			}
 		}
-		if !fits || p.spared && kind != "freeze" {
+		if !fits || p.spared && kind != "freeze" && kind != "cut-off" {
 			continue
 		}
 		names = append(names, p.name)
-		if kind == "freeze" && p.works { // a frozen worker is a zombie; a frozen web process only keeps silent
+		if (kind == "freeze" || kind == "cut-off") && p.works { // a frozen worker is a zombie; a frozen web process only keeps silent
 			names = append(names, p.name, p.name)
 		}
 	}
@@ -278,6 +284,10 @@ func (c *chaos) processFault(ctx context.Context, p *process, f fault) outcome {
 		return c.term(ctx, p, f)
 	case "freeze":
 		return c.freeze(ctx, p, f)
+	case "no-files":
+		return c.exhaust(ctx, p, f)
+	case "cut-off":
+		return c.cutOff(ctx, p, f)
 	}
 	return outcome{how: "unknown"}
 }

@@ -37,9 +37,12 @@ func main() {
 type config struct {
 	store    string // sqlite or postgres
 	redis    bool
-	faults   int // of processes
-	redisN   int // of Redis
-	sqlN     int // of the database
+	sentinel bool // a master, a replica and three sentinels in place of one Redis
+	disk     bool // data and temporary files on a file system of their own
+	machines bool // every process in a network of its own
+	faults   int  // of processes
+	redisN   int  // of Redis
+	sqlN     int  // of the database
 	seed     uint64
 	lease    time.Duration
 	duration time.Duration // 0: until the faults are used up
@@ -51,13 +54,15 @@ type config struct {
 	only     string        // kinds of faults, separated by commas; empty: all
 }
 
-func parse(args []string, errors io.Writer) (config, error) {
+func parse(args []string, errs io.Writer) (config, error) {
 	c := config{}
 	set := flag.NewFlagSet("chaos", flag.ContinueOnError)
-	set.SetOutput(errors)
+	set.SetOutput(errs)
 	redis := ""
 	set.StringVar(&c.store, "store", "postgres", "`sqlite` or postgres")
-	set.StringVar(&redis, "redis", "yes", "`yes` or no; sqlite without redis is one process")
+	set.StringVar(&redis, "redis", "yes", "`yes`, no, or sentinel: a master, a replica and three sentinels; sqlite without redis is one process")
+	set.BoolVar(&c.disk, "disk", false, "data and temporary files on a file system of their own, which gets full: needs root, and takes sqlite")
+	set.BoolVar(&c.machines, "machines", false, "every process on a machine of its own, that is in a network namespace: needs root, and takes postgres and sentinel")
 	set.IntVar(&c.faults, "faults", 100, "faults of processes")
 	set.IntVar(&c.redisN, "redis-faults", 30, "faults of Redis")
 	set.IntVar(&c.sqlN, "sql-faults", -1, "faults of the database; -1: one for every 20 of processes")
@@ -73,12 +78,16 @@ func parse(args []string, errors io.Writer) (config, error) {
 	if err := set.Parse(args); err != nil {
 		return c, err
 	}
-	c.redis = redis == "yes"
+	c.redis, c.sentinel = redis != "no", redis == "sentinel"
 	switch {
 	case c.store != "sqlite" && c.store != "postgres":
 		return c, fmt.Errorf("--store %q is neither sqlite nor postgres", c.store)
-	case redis != "yes" && redis != "no":
-		return c, fmt.Errorf("--redis %q is neither yes nor no", redis)
+	case redis != "yes" && redis != "no" && redis != "sentinel":
+		return c, fmt.Errorf("--redis %q is neither yes, no nor sentinel", redis)
+	case c.disk && c.store != "sqlite":
+		return c, errors.New("--disk takes --store sqlite: Postgres ends when its disk is full")
+	case c.machines && (c.store != "postgres" || !c.sentinel):
+		return c, errors.New("--machines takes --store postgres and --redis sentinel: a file is on one machine")
 	case set.NArg() > 0:
 		return c, fmt.Errorf("%q is no flag", set.Arg(0))
 	case c.flows < 1:
@@ -106,11 +115,20 @@ func parse(args []string, errors io.Writer) (config, error) {
 // replay is the command that runs the same schedule again.
 func (c config) replay() string {
 	redis := "no"
-	if c.redis {
+	switch {
+	case c.sentinel:
+		redis = "sentinel"
+	case c.redis:
 		redis = "yes"
 	}
 	s := fmt.Sprintf("go run ./cmd/chaos --store %s --redis %s --faults %d --redis-faults %d --sql-faults %d --seed %d --lease %v --flows %d",
 		c.store, redis, c.faults, c.redisN, c.sqlN, c.seed, c.lease, c.flows)
+	if c.disk {
+		s += " --disk"
+	}
+	if c.machines {
+		s += " --machines"
+	}
 	if c.duration > 0 {
 		s += fmt.Sprintf(" --duration %v", c.duration)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,10 +28,11 @@ type process struct {
 	args    []string
 	program string
 	env     []string
-	log     string // a file
-	spared  bool   // it is frozen, but never killed: what it leaks shows
-	web     bool   // it answers the API
-	works   bool   // it claims operations
+	log     string    // a file
+	spared  bool      // it is frozen, but never killed: what it leaks shows
+	web     bool      // it answers the API
+	on      *machines // where its own one is among; nil: it runs on this one
+	works   bool      // it claims operations
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -40,6 +42,21 @@ type process struct {
 
 	client *client.Client
 	http   *http.Client
+}
+
+// chaosKey opens processes that listen beyond loopback.
+const chaosKey = "of-a-run-of-chaos-and-of-nothing-else-0123456789"
+
+// get asks a process for something.
+func (p *process) get(ctx context.Context, path string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if p.on != nil {
+		req.Header.Set("Authorization", "Bearer "+chaosKey)
+	}
+	return p.http.Do(req)
 }
 
 // exitUnreachable is the product's exit code when it cannot reach its database.
@@ -55,8 +72,21 @@ func newProcess(c *chaos, name, command string, args ...string) (*process, error
 	}
 	p.env = append(p.env, "TMPDIR="+c.temp)
 	p.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	options := client.Options{HTTP: p.http}
+	if c.machines != nil { // beyond loopback nobody is let in without
+		host, err := c.machines.add(name)
+		if err != nil {
+			return nil, err
+		}
+		_, port, err := net.SplitHostPort(p.address)
+		if err != nil {
+			return nil, err
+		}
+		p.on, p.address, options.APIKey = c.machines, net.JoinHostPort(host, port), chaosKey
+		p.env = append(p.env, "CHUNKSTREAM_API_KEY="+chaosKey)
+	}
 	var err error
-	p.client, err = client.New("http://"+p.address, client.Options{HTTP: p.http})
+	p.client, err = client.New("http://"+p.address, options)
 	return p, err
 }
 
@@ -67,7 +97,11 @@ func (p *process) start(env ...string) error {
 		return err
 	}
 	defer func() { _ = log.Close() }() // the child has it
-	cmd := exec.Command(p.program, append([]string{p.command, "--listen", p.address}, p.args...)...)
+	args := append([]string{p.command, "--listen", p.address}, p.args...)
+	cmd := exec.Command(p.program, args...)
+	if p.on != nil {
+		cmd = p.on.run(p.name, p.program, args...)
+	}
 	cmd.Env = append(append([]string{}, p.env...), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -195,11 +229,7 @@ func status(cmd *exec.Cmd) syscall.WaitStatus {
 func (p *process) readiness(ctx context.Context) (string, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/readyz", nil)
-	if err != nil {
-		return "", "", err
-	}
-	resp, err := p.http.Do(req)
+	resp, err := p.get(ctx, "/readyz")
 	if err != nil {
 		return "", "", err
 	}
@@ -216,11 +246,7 @@ func (p *process) readiness(ctx context.Context) (string, string, error) {
 func (p *process) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/healthz", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := p.http.Do(req)
+	resp, err := p.get(ctx, "/healthz")
 	if err != nil {
 		return false
 	}
@@ -232,11 +258,7 @@ func (p *process) answers(ctx context.Context) bool {
 func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.address+"/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := p.http.Do(req)
+	resp, err := p.get(ctx, "/metrics")
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"chunkstream/servertest"
 )
 
 // redisFault does one fault to Redis, mends it, and measures how long the product takes to be on the live path again.
@@ -58,7 +60,13 @@ func waits(ctx context.Context, is func() bool) bool {
 
 // hurtRedis does one fault and mends it. harmless says that nothing had to be mended.
 func (c *chaos) hurtRedis(ctx context.Context, f fault) (o outcome, harmless bool) {
-	before := c.redProxy.Counts()
+	if strings.HasPrefix(f.kind, "redis-failover-") {
+		return c.failover(ctx, f), false
+	}
+	var before servertest.ProxyCounts
+	if c.redProxy != nil {
+		before = c.redProxy.Counts()
+	}
 	broken := func() int64 { n := c.redProxy.Counts(); return n.Broken + n.Refused - before.Broken - before.Refused }
 	switch f.kind {
 	case "redis-kill-empty", "redis-kill", "redis-aof-cut":
