@@ -28,6 +28,7 @@ func gated(t *testing.T, change ...func(*api.Config)) *server {
 			t.Fatal(err)
 		}
 		c.Gate, c.Loopback = gate, false
+		counting(c)
 	}}, change...)...)
 }
 
@@ -51,8 +52,8 @@ var routeBodies = map[string]string{
 	"POST /v1/operations":             `{"text":"One. Two."}`,
 	"POST /v1/operations/{id}/cancel": "", "POST /v1/operations/{id}/retry": "",
 	"POST /v1/preview": `{"text":"One. Two."}`, "POST /v1/compare": `{"text":"One. Two.","strategies":[{},{"strategy":"sentence"}]}`,
-	"POST /v1/recommend": `{"text":"One. Two."}`,
-	"POST /v1/batches":   `{"documents":[{"text":"One."}]}`, "POST /v1/batches/{id}/cancel": "", "POST /v1/batches/{id}/retry": "", "POST /v1/configurations": `{"name":"one"}`,
+	"POST /v1/recommend": `{"text":"One. Two."}`, "POST /v1/tokens": `{"text":"One. Two."}`,
+	"POST /v1/batches": `{"documents":[{"text":"One."}]}`, "POST /v1/batches/{id}/cancel": "", "POST /v1/batches/{id}/retry": "", "POST /v1/configurations": `{"name":"one"}`,
 	"PUT /v1/configurations/{id}": `{"name":"one"}`,
 	"POST /v1/keys":               `{"owner":"somebody"}`, "POST /v1/blocks": `{"kind":"token","value":"t-1"}`, "POST /v1/tickets": `{}`,
 }

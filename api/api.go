@@ -71,7 +71,9 @@ type Config struct {
 	Ready   func(context.Context) Readiness
 	// Parse makes the splitter of a strategy and settings; it is to be the same as the workers'. Default chunk.Parse.
 	Parse func(strategy string, settings []byte) (chunk.Plan, error)
-	Log   *slog.Logger
+	// Tokens gives where each token of a text ends, in bytes, for every tokenizer that Parse takes.
+	Tokens func(tokenizer, text string) ([]int, error)
+	Log    *slog.Logger
 	// Limit bounds the requests of each owner. nil: they are not bounded.
 	Limit *limit.Limiter
 	// MaxStored is how many bytes of texts an owner may have, with an error of what is under way at that moment. 0: as many
@@ -116,7 +118,7 @@ func New(cfg Config) (*API, error) {
 		}
 	}
 	if cfg.Parse == nil {
-		cfg.Parse = chunk.Parse
+		cfg.Parse = chunk.Parse // which takes no tokenizer
 	}
 	a := &API{
 		cfg:       cfg,

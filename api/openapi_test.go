@@ -17,7 +17,6 @@ import (
 
 	"chunkstream/api"
 	"chunkstream/chunk"
-	"chunkstream/token"
 )
 
 func openAPI(t *testing.T, s *server) map[string]any {
@@ -233,8 +232,7 @@ func TestTokens(t *testing.T) {
 	if p := wantProblem(t, query, idle(t).post(query, "x"), 422, "invalid_value"); p != nil && p["param"] != "unit" {
 		t.Errorf("got param %v, want unit", p["param"])
 	}
-	parser := chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) { return token.Get(name) }}
-	s := idle(t, func(c *api.Config) { c.Parse = parser.Parse })
+	s := idle(t, counting)
 	if a := s.post(query+"&tokenizer=o200k_base", "One two. Three."); a.status != 200 {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
@@ -308,7 +306,7 @@ func wantOffline(t *testing.T, s *server, what string, a answer) {
 // else to both.
 func TestPages(t *testing.T) {
 	s := idle(t, keyed(t))
-	for _, path := range []string{"/", "/operations?status=failed", "/operations/op_x"} {
+	for _, path := range []string{"/", "/operations?status=failed", "/operations/op_x", "/configurations", "/keys"} {
 		page := s.get(path)
 		wantOffline(t, s, path, page)
 		body := string(page.body)

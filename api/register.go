@@ -132,6 +132,7 @@ func (a *API) register() {
 	a.plain(previewOperation(a), a.preview)
 	a.plain(compareOperation(a), a.compare)
 	a.plain(recommendOperation(a), a.recommend)
+	a.plain(tokensOperation(a), a.tokens)
 	typed(a, huma.Operation{
 		Method: "GET", Path: "/v1/strategies", OperationID: "listStrategies", Tags: chunkingTag, Security: needs(0),
 		Summary: "List the strategies with the JSON Schema of their config",
@@ -188,6 +189,8 @@ func (a *API) register() {
 		"/":                {OperationID: "playground", Summary: "The page on which texts are cut and compared"},
 		"/operations":      {OperationID: "operationsPage", Summary: "The page of all operations"},
 		"/operations/{id}": {OperationID: "operationPage", Summary: "The page of one operation", Parameters: []*huma.Param{operationID}},
+		"/configurations":  {OperationID: "configurationsPage", Summary: "The page of saved settings"},
+		"/keys":            {OperationID: "keysPage", Summary: "The page of API keys"},
 	} {
 		one.Method, one.Path, one.Tags, one.Security = "GET", path, serviceTag, noKey
 		one.Metadata = map[string]any{"anyQuery": true} // it is the page's script that reads it

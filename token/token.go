@@ -86,6 +86,16 @@ func (e *Encoding) Append(dst []uint32, text string) []uint32 {
 	return dst
 }
 
+// Ends returns where each token of text ends, in bytes; it may be inside of a character. The last is len(text); nil for none.
+func (e *Encoding) Ends(text string) (ends []int) {
+	at := 0
+	for _, t := range e.Encode(text) {
+		at += e.len(t)
+		ends = append(ends, at)
+	}
+	return ends
+}
+
 // ErrNoToken is what Decode returns for a number that no token has.
 var ErrNoToken = errors.New("token: no such token")
 

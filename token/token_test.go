@@ -102,6 +102,16 @@ func compareGolden(t *testing.T, all []golden) {
 		for _, g := range all {
 			got := e.Encode(g.text)
 			sum := sha256.Sum256([]byte(strings.Trim(fmt.Sprint(got), "[]")))
+			at := 0
+			for j, end := range e.Ends(g.text) {
+				if piece, err := e.Decode(got[j : j+1]); err != nil || g.text[at:end] != piece {
+					t.Errorf("%s: %q: token %d is said to be %q, and is %q (%v)", name, g.text, j, g.text[at:end], piece, err)
+				}
+				at = end
+			}
+			if at != len(g.text) {
+				t.Errorf("%s: %q: the last token ends at %d of %d", name, g.text, at, len(g.text))
+			}
 			if len(got) != g.tokens[i] || hex.EncodeToString(sum[:8]) != g.sums[i] {
 				t.Errorf("%s: %q: got %d tokens %v, want %d others", name, g.text, len(got), got, g.tokens[i])
 			}

@@ -116,7 +116,7 @@ func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener,
 	}
 	handler, err := api.New(api.Config{
 		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Limits: c.limits(), Limit: limiter, MaxStored: c.MaxStored, Gate: gate, Loopback: loopback, Proxies: c.proxies,
-		Version: version(), Metrics: s.registry, Parse: parser.Parse, Log: s.log, Ready: s.ready,
+		Version: version(), Metrics: s.registry, Parse: parser.Parse, Tokens: tokenEnds, Log: s.log, Ready: s.ready,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

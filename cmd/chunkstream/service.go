@@ -197,6 +197,14 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 // parser makes the splitters of every part of the program, so that all count the same tokens.
 var parser = chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) { return token.Get(name) }}
 
+func tokenEnds(tokenizer, text string) ([]int, error) {
+	t, err := token.Get(tokenizer)
+	if err != nil {
+		return nil, err
+	}
+	return t.Ends(text), nil
+}
+
 // busDepth is how many events may wait for delivery in the process.
 const busDepth = 4096
 
