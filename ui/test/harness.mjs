@@ -10,7 +10,7 @@ import { chromium } from 'playwright-core'
 const limit = 30_000 // ms that anything may take before it is taken for broken
 
 /** The program under test: CHUNKSTREAM names it. */
-const program = process.env.CHUNKSTREAM ?? new URL('../../chunkstream', import.meta.url).pathname
+export const program = process.env.CHUNKSTREAM ?? new URL('../../chunkstream', import.meta.url).pathname
 
 const browsers = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 

@@ -1,9 +1,12 @@
 // The pages in a real browser, against a real server. Every test waits for what it wants to see, never for a time.
 
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { openBrowser, openPage, painted, samePaint, screenshots, Server, until, wanted } from './harness.mjs'
+import { openBrowser, openPage, painted, program, samePaint, screenshots, Server, until, wanted } from './harness.mjs'
 
 const axe = await readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
 const attack = '<img src=x onerror="window.hit=1"><script>window.hit=1</script><svg onload="window.hit=1"></svg>'
@@ -287,14 +290,76 @@ describe('playground', { concurrency: 2 }, () => {
     await finish(page, 'tree')
   })
 
-  test('the same as a command, in four languages', async () => {
-    const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=300&separators=%5B%22%5Cn%22%2C%22+%22%5D;sample=guide`)
+  test('the same as a command: what is copied gives the chunks that are seen', async () => {
+    const query = 'strategy=recursive&chunk_size=300&min_chunk_size=20'
+    const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=300&min_chunk_size=20&separators=%5B%22%5Cn%22%2C%22+%22%5D;sample=guide`)
     const code = page.locator('pre')
     await until('the command', async () => (await code.textContent()).includes('chunkstream chunk guide.md --strategy=recursive --chunk-size=300'))
-    for (const [language, part] of [['curl', '/v1/operations?strategy=recursive'], ['Go', 'chunk.Parse("recursive"'], ['Python', '"chunk_size": 300']]) {
-      await page.getByRole('button', { name: language, exact: true }).click()
-      assert.ok((await code.textContent()).includes(part), language)
+    const want = (await preview(guide, `${query}&separators=${encodeURIComponent('["\\n"," "]')}&limit=1000`)).data.map((c) => [c.start_byte, c.end_byte])
+    const folder = await mkdtemp(join(tmpdir(), 'chunkstream-copied-'))
+    try {
+      await writeFile(join(folder, 'guide.md'), guide)
+      await symlink(program, join(folder, 'chunkstream'))
+      const run = (command) => {
+        const { stdout, stderr } = spawnSync('/bin/sh', ['-c', command], { cwd: folder, encoding: 'utf8', env: { ...process.env, PATH: `${folder}:${process.env.PATH}` } })
+        return stdout || assert.fail(stderr)
+      }
+      const read = async (language) => {
+        await page.getByRole('button', { name: language, exact: true }).click()
+        return code.textContent()
+      }
+      const bytes = (lines) => lines.trim().split('\n').map((l) => JSON.parse(l)).map((c) => [c.start_byte, c.end_byte])
+      assert.deepEqual(bytes(run(`${await read('CLI')} --json`)), want, 'CLI')
+      const op = JSON.parse(run(`${await read('curl')} -s`))
+      assert.deepEqual((await server.api(`/v1/operations/${op.id}/chunks?limit=1000`)).data.map((c) => [c.start_byte, c.end_byte]), want, 'curl')
+      await writeFile(join(folder, 'it.py'), await read('Python'))
+      assert.equal(run('python3 it.py').trim().split('\n').length, want.length, 'Python')
+      await writeFile(join(folder, 'chunkstream.yaml'), await read('YAML'))
+      assert.deepEqual(bytes(run('chunkstream chunk guide.md --json')), want, 'YAML')
+      assert.match(await read('Go'), /chunk\.Parse\("recursive", \[\]byte\(/) // the README's test builds such a program
+    } finally {
+      await rm(folder, { recursive: true })
     }
+    await finish(page)
+  })
+
+  test('a chunk in tokens, as the vocabulary has them', async () => {
+    const page = await openPage(browser, `${server.url}/#s=recursive&unit=tokens&chunk_size=40&tokenizer=o200k_base;sample=cjk&c=0`)
+    await page.getByText('Why here?').waitFor()
+    await page.getByText('Tokens', { exact: true }).click()
+    for (const n of [1, 2, 3]) {
+      await page.getByRole('heading', { name: `Chunk ${n} of` }).waitFor()
+      const size = (await page.locator('.size b').textContent()).replace(/\D/g, '')
+      await page.locator(`[data-tokens="${size}"]`).waitFor()
+      const text = await page.locator('.tokens').evaluate((e) => [...e.querySelectorAll('span')].map((s) => s.textContent).join(''))
+      const chunk = (await preview(await sampleText(page), 'strategy=recursive&unit=tokens&chunk_size=40&tokenizer=o200k_base')).data[n - 1]
+      assert.equal(text, chunk.text.replace(/\n/g, '↵').replace(/ /g, '·'))
+      assert.equal(await page.locator('.tokens span, .tokens .part').count(), Number(size))
+      if (n < 3) await page.keyboard.press('j')
+    }
+    await accessible(page, 'tokens')
+    await finish(page, 'tokens')
+  })
+
+  test('the checks find what chunkstream lint finds', async () => {
+    const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=100`, { viewport: { width: 1400, height: 1400 } })
+    await page.locator('.mark.start').first().waitFor()
+    const twice = 'The harbour master writes down every ship that comes and goes, and what it carries.'
+    const chinese = '我们今天讨论的是文本分块的方法和质量，以及如何比较不同的策略。每一种策略都有自己的优点和缺点，选择时要看文本的种类、问题的种类和可以花费的时间，没有一种是最好的。'
+    const text = [twice, 'Something else stands between the two of them, long enough to fill a chunk of its own.', twice.toUpperCase(), chinese,
+      'x'.repeat(150), chinese, 'More words. '.repeat(12)].join('\n\n')
+    await drop(page, 'twice.txt', text)
+    await page.locator('[data-check=copies]').waitFor()
+    const found = Object.fromEntries(await page.locator('[data-check]').evaluateAll((all) => all.map((e) => [e.dataset.check, Number(e.dataset.problems)])))
+    const file = join(server.data, 'twice.txt')
+    await writeFile(file, text)
+    const lint = spawnSync(program, ['lint', '--json', '--chunk-size=100', file], { encoding: 'utf8' })
+    const want = {}
+    for (const line of lint.stdout.trim().split('\n').map((l) => JSON.parse(l))) want[line.kind] = (want[line.kind] ?? 0) + 1
+    assert.equal(want.near_duplicate, 2, lint.stdout + lint.stderr)
+    assert.deepEqual([found.copies, found.words, found.limit], [want.near_duplicate, want.torn_word ?? 0, want.over_limit ?? 0])
+    await page.locator('[data-check=copies] button').click()
+    await page.getByRole('heading', { name: /^Chunk 3 of/ }).waitFor()
     await finish(page)
   })
 
@@ -391,12 +456,19 @@ describe('operations', { concurrency: 2 }, () => {
     const seqs = await page.locator('.events li').evaluateAll((all) => all.map((e) => Number(e.dataset.seq)))
     assert.deepEqual(seqs, seqs.map((_, i) => seqs.length - i), 'dense and in order')
     await accessible(page, 'operation')
-    const waiting = page.waitForEvent('download')
-    await page.getByText('Download ▾').click()
-    await page.getByRole('button', { name: 'Chunks, one a line' }).click()
-    const lines = (await readFile(await (await waiting).path(), 'utf8')).trim().split('\n').map((l) => JSON.parse(l))
-    assert.equal(lines.map((l) => l.index).join(), first[1] && lines.map((_, i) => i).join())
-    assert.equal(lines.length, first[0])
+    // Every format that the API has, byte for byte what the API gives.
+    const { paths } = await server.api('/openapi.json')
+    const formats = paths['/v1/operations/{id}/download'].get.parameters.find((p) => p.name === 'format').schema.enum
+    assert.deepEqual(await page.locator('[data-format]').evaluateAll((all) => all.map((e) => e.dataset.format).sort()), [...formats].sort())
+    for (const format of formats) {
+      const waiting = page.waitForEvent('download')
+      await page.getByText('Download ▾').click()
+      await page.locator(`[data-format=${format}]`).click()
+      const file = await waiting
+      assert.match(file.suggestedFilename(), /^guide\.md\..*(jsonl|json|csv|txt|parquet|sql)$/)
+      const want = await fetch(`${server.url}/v1/operations/${page.url().split('/').pop()}/download?format=${format}`)
+      assert.deepEqual(await readFile(await file.path()), Buffer.from(await want.arrayBuffer()), format)
+    }
     await page.setViewportSize({ width: 1400, height: 900 })
     await page.screenshot({ path: `${screenshots}operation.png` })
     const before = page.url()
@@ -538,7 +610,205 @@ describe('operations', { concurrency: 2 }, () => {
       await page.locator('[data-operation] a').first().click()
       await page.locator('[data-status=completed]').waitFor()
       await page.locator('.mark.start').first().waitFor()
+      // Signed out, nothing that the key showed is left; signed in again, one is where one was.
+      const where = page.url()
+      await page.getByRole('button', { name: 'Sign out' }).click()
+      await page.getByRole('dialog').waitFor()
+      assert.equal(await page.locator('.text, h1:has-text("sample")').count(), 0)
+      assert.equal(await page.evaluate(() => sessionStorage.length), 0)
+      await field.fill('correct-horse-battery')
+      await page.keyboard.press('Enter')
+      await page.locator('.mark.start').first().waitFor()
+      assert.equal(page.url(), where)
       await finish(page)
+    } finally {
+      await own.end()
+    }
+  })
+
+  test('a key that is revoked while it is used is asked for again, and the page goes on where it was', async () => {
+    const own = await Server.start({ key: 'correct-horse-battery', workers: 0 })
+    try {
+      const make = () => own.api('/v1/keys', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"owner":"ann"}' })
+      const [first, second] = [await make(), await make()]
+      const page = await openPage(browser, `${own.url}/operations`)
+      const shown = []
+      page.on('websocket', (socket) => shown.push(socket.url()))
+      page.on('request', (request) => shown.push(request.url()))
+      const field = page.getByLabel('Key', { exact: true })
+      await field.fill(first.key)
+      await page.keyboard.press('Enter')
+      await page.locator('[data-live=live]').waitFor()
+      await page.getByRole('searchbox').fill('mine')
+      await own.api(`/v1/keys/${first.id}`, { method: 'DELETE' })
+      await page.getByText('does not take this key').waitFor() // the stream was closed
+      await field.fill(second.key)
+      await page.keyboard.press('Enter')
+      await page.locator('[data-live=live]').waitFor()
+      assert.equal(await page.getByRole('searchbox').inputValue(), 'mine')
+      assert.match(page.url(), /\?q=mine$/)
+      // A key without the scope says which it needs.
+      await page.goto(`${own.url}/keys`)
+      await page.getByRole('alert').filter({ hasText: 'needs the scope admin' }).waitFor()
+      await accessible(page, 'keys, forbidden')
+      assert.ok(!shown.some((url) => url.includes(second.key) || url.includes('access_token')))
+      await finish(page)
+    } finally {
+      await own.end()
+    }
+  })
+
+  test('all that a filter leaves are cancelled, and run again, after it was shown which', async () => {
+    const own = await Server.start({ workers: 0 })
+    try {
+      const names = ['a-1.txt', 'a-2.txt', 'b-1.txt', attack.slice(0, 100)]
+      for (const name of names) await own.submit(`Text of ${name}`, `name=${encodeURIComponent(name)}`)
+      const states = async () => Object.fromEntries((await own.api('/v1/operations?limit=200')).data.map((op) => [op.name, op.status]))
+      const page = await openPage(browser, `${own.url}/operations?q=a-`)
+      await page.locator('[data-operation]').nth(1).waitFor()
+      await page.getByRole('button', { name: 'Cancel all' }).click()
+      await page.locator('[data-touched="2"]').waitFor()
+      await accessible(page, 'dry run')
+      assert.equal((await states())['a-1.txt'], 'queued', 'a dry run touches nothing')
+      await page.getByRole('button', { name: 'Leave them' }).click()
+      assert.equal((await states())['a-1.txt'], 'queued')
+      await page.getByRole('button', { name: 'Cancel all' }).click()
+      await page.getByRole('button', { name: 'Cancel 2', exact: true }).click()
+      await page.getByText('2 of 2 cancelled').waitFor()
+      await page.getByRole('button', { name: 'Close', exact: true }).last().click()
+      const after = await states()
+      assert.deepEqual(names.map((n) => after[n]), ['cancelled', 'cancelled', 'queued', 'queued'])
+      // Again: two new ones; a second time none, they have been run again already.
+      for (const said of ['2 of 2 submitted again', '0 of 2 submitted again, 2 had been run again already']) {
+        await page.getByRole('button', { name: 'Run all again' }).click()
+        await page.getByRole('button', { name: 'Run 2 again' }).click()
+        await page.getByText(said).waitFor()
+        await page.getByRole('button', { name: 'Close', exact: true }).last().click()
+      }
+      assert.equal((await own.api('/v1/operations?limit=200')).data.filter((op) => op.retry_of).length, 2)
+      await page.keyboard.press('/')
+      await page.keyboard.press('ControlOrMeta+a')
+      await page.keyboard.type('onerror')
+      await page.getByRole('button', { name: 'Cancel all' }).click()
+      await page.locator('[data-touched="1"]').waitFor()
+      await harmless(page, 'dry run')
+      assert.equal(await page.locator('dialog img, dialog script').count(), 0)
+      await finish(page, 'dry-run')
+    } finally {
+      await own.end()
+    }
+  })
+})
+
+describe('saved settings and keys', { concurrency: 2 }, () => {
+  test('settings are saved, changed, begun with and deleted', async () => {
+    const own = await Server.start({ workers: 0 })
+    const stored = async () => (await own.api('/v1/configurations')).data
+    try {
+      const page = await openPage(browser, `${own.url}/configurations`)
+      await page.getByText('Nothing is saved yet').waitFor()
+      await accessible(page, 'nothing saved')
+      await page.getByRole('button', { name: 'New', exact: true }).click()
+      await page.getByLabel('Name').fill(attack)
+      await page.getByLabel('Begin with it').check()
+      await page.locator('#strategy').selectOption('sentence')
+      await page.locator('#f-chunk_size').fill('0')
+      await page.locator('#f-chunk_size').press('Tab')
+      await page.getByRole('button', { name: 'Save', exact: true }).click()
+      await page.locator('#f-chunk_size[aria-invalid=true]').waitFor()
+      await page.locator('#f-chunk_size').fill('321')
+      await page.locator('#f-chunk_size').press('Tab')
+      await accessible(page, 'form')
+      await page.getByRole('button', { name: 'Save', exact: true }).click()
+      await page.locator('[data-configuration]').waitFor()
+      await harmless(page, 'names of settings')
+      const [one] = await stored()
+      assert.deepEqual([one.name, one.strategy, one.config.chunk_size, one.default], [attack, 'sentence', 321, true])
+      // The playground begins with it, and saves under a name, or over one that is there.
+      await page.getByRole('link', { name: 'Playground', exact: true }).click()
+      await page.locator('[data-chunks]').first().waitFor()
+      assert.match(page.url(), /#s=sentence&chunk_size=321/)
+      for (const [size, button] of [['444', 'Save'], ['555', 'Replace it']]) {
+        await page.locator('#f-chunk_size').fill(size)
+        await page.locator('#f-chunk_size').press('Enter')
+        await page.getByRole('button', { name: 'Save', exact: true }).click()
+        await page.getByLabel('Name', { exact: true }).fill('mine')
+        await page.getByRole('dialog').getByRole('button', { name: button, exact: true }).click()
+        await page.getByRole('dialog').waitFor({ state: 'detached' })
+      }
+      await page.locator('#saved').selectOption({ label: `★ ${attack}` })
+      await until('the saved size', async () => (await page.locator('#f-chunk_size').inputValue()) === '321')
+      await harmless(page, 'playground')
+      const mine = (await stored()).find((c) => c.name === 'mine')
+      assert.deepEqual([mine.config.chunk_size, mine.version], [555, 2])
+      // A change by somebody else in between is not overwritten.
+      await page.getByRole('link', { name: 'Saved' }).click()
+      await page.getByRole('button', { name: 'Edit mine' }).click()
+      await own.api(`/v1/configurations/${mine.id}`, {
+        method: 'PUT', headers: { 'Content-Type': 'application/json', 'If-Match': '"2"' }, body: JSON.stringify({ name: 'mine', config: { chunk_size: 9 } }),
+      })
+      await page.getByRole('button', { name: 'Save', exact: true }).click()
+      await page.getByRole('dialog').getByRole('alert').filter({ hasText: /\S/ }).waitFor()
+      await page.getByRole('button', { name: 'Leave it' }).click()
+      await page.getByText('chunk size 9').waitFor()
+      await page.getByRole('button', { name: 'Make default: mine' }).click()
+      await until('the default', async () => (await stored()).filter((c) => c.default).map((c) => c.name).join() === 'mine')
+      await page.getByRole('button', { name: 'Not the default: mine' }).waitFor()
+      await accessible(page, 'saved settings')
+      await page.screenshot({ path: `${screenshots}configurations.png` })
+      await page.getByRole('button', { name: 'Delete mine' }).click()
+      await page.getByRole('button', { name: 'Delete', exact: true }).click()
+      await until('it to be gone', async () => (await stored()).length === 1)
+      await page.setViewportSize({ width: 360, height: 740 })
+      await page.emulateMedia({ colorScheme: 'dark' })
+      await fits(page)
+      await accessible(page, 'saved settings, 360 px, dark')
+      await finish(page, 'configurations-phone-dark')
+    } finally {
+      await own.end()
+    }
+  })
+
+  test('a key is made, seen once, used and revoked', async () => {
+    const own = await Server.start({ key: 'correct-horse-battery', workers: 0 })
+    try {
+      const page = await openPage(browser, `${own.url}/keys`)
+      await page.getByLabel('Key', { exact: true }).fill('correct-horse-battery')
+      await page.keyboard.press('Enter')
+      await page.getByText('There are no keys yet').waitFor()
+      await page.getByRole('button', { name: 'New key' }).click()
+      await page.getByLabel(/^Owner/).fill('not printable ä')
+      await page.getByLabel(/^Name/).fill(attack)
+      for (const box of await page.getByRole('checkbox').all()) await box.check()
+      await page.getByRole('button', { name: 'Make it' }).click()
+      await page.locator('#key-owner[aria-invalid=true]').waitFor()
+      await accessible(page, 'new key')
+      await page.screenshot({ path: `${screenshots}key-new.png` })
+      await page.getByLabel(/^Owner/).fill('ann')
+      await page.getByRole('button', { name: 'Make it' }).click()
+      const key = await page.locator('[data-secret]').textContent()
+      await accessible(page, 'the key')
+      const me = await fetch(`${own.url}/v1/me`, { headers: { Authorization: `Bearer ${key}` } }).then((r) => r.json())
+      assert.equal(me.owner, 'ann')
+      const { paths } = await own.api('/openapi.json')
+      const known = Object.values(paths).flatMap(Object.values).flatMap((route) => route.security ?? []).flatMap(Object.values).flat()
+      assert.deepEqual([...me.scopes].sort(), [...new Set(known)].sort(), 'every scope that a route needs can be chosen')
+      await page.getByRole('button', { name: 'I have it' }).click()
+      await page.locator('[data-key][data-state=active]').waitFor()
+      assert.ok(!(await page.content()).includes(key))
+      await harmless(page, 'names of keys')
+      await accessible(page, 'keys')
+      await page.screenshot({ path: `${screenshots}keys.png` })
+      await page.getByRole('button', { name: /^Revoke/ }).click()
+      await page.getByRole('button', { name: 'Revoke it' }).click()
+      await page.locator('[data-key][data-state=revoked]').waitFor()
+      await page.getByText('key.revoke').waitFor()
+      await until('it to open nothing', async () => (await fetch(`${own.url}/v1/me`, { headers: { Authorization: `Bearer ${key}` } })).status === 401)
+      await page.setViewportSize({ width: 360, height: 740 })
+      await page.emulateMedia({ colorScheme: 'dark' })
+      await fits(page)
+      await accessible(page, 'keys, 360 px, dark')
+      await finish(page, 'keys-phone-dark')
     } finally {
       await own.end()
     }

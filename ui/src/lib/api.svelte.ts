@@ -15,15 +15,16 @@ export class Problem extends Error {
 
 const store = 'chunkstream.key'
 
-/** The key in use, kept for this tab alone, and whether the server has asked for one. */
-export const access = $state({ key: sessionStorage.getItem(store) ?? '', asked: false, refused: false })
+/** The key in use, kept for this tab alone, and whether the server has asked for one. out: a person has signed out, and
+ *  nothing that was seen with the key stays to be seen. */
+export const access = $state({ key: sessionStorage.getItem(store) ?? '', asked: false, refused: false, out: false })
 
 let waiting: (() => void)[] = []
 
 export function signIn(key: string) {
   sessionStorage.setItem(store, key)
   access.key = key
-  access.asked = false
+  access.asked = access.refused = access.out = false
   for (const go of waiting.splice(0)) go()
 }
 
@@ -31,7 +32,8 @@ export function signOut() {
   sessionStorage.removeItem(store)
   access.key = ''
   access.refused = false
-  access.asked = true
+  access.asked = access.out = true
+  waiting = [] // what the pages that are gone had asked for
 }
 
 /** Shows the page that asks for a key, and waits until one was given. */
@@ -84,6 +86,15 @@ async function problemOf(answer: Response): Promise<Problem> {
   } catch {
     return new Problem(answer.status, 'unknown', `The server answered ${answer.status}`)
   }
+}
+
+/** Sends JSON and gives the JSON that comes back, if any does. */
+export async function send<T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
+  const answer = await call(path, {
+    method, headers: { ...(body !== undefined && { 'Content-Type': 'application/json' }), ...headers },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  })
+  return answer.status === 204 ? (undefined as T) : answer.json()
 }
 
 export async function get<T>(path: string, query?: Record<string, unknown>, signal?: AbortSignal): Promise<T> {

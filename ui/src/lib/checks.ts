@@ -8,7 +8,6 @@ export interface Check {
   good: string // what it says when nothing is wrong
   bad: string // behind the number of places
   places: Piece[]
-  note?: string
 }
 
 const fence = /^ {0,3}(```|~~~)/gm
@@ -49,6 +48,94 @@ export function checksOf(text: string, pieces: Piece[], config: Settings, comple
     },
   ]
 }
+
+/** What counts as a near copy, as `chunkstream lint` counts: three words in a row, in common with an earlier chunk. */
+const fewest = 6 // of them
+const alike = 0.9
+
+/**
+ * Chunks that have nearly the words of an earlier one that shares no text with them. It yields now and then, so that nothing
+ * waits for it. Chunks are compared that have four least hashes in common (see check/copies.go).
+ */
+export function* nearCopies(text: string, pieces: Piece[]): Generator<void, Piece[]> {
+  const found: Piece[] = []
+  const first = new Map<string, number>()
+  const sets: Uint32Array[] = []
+  for (const [i, p] of pieces.entries()) {
+    if (i % 32 === 31) yield
+    const set = (sets[i] = shingles(text.slice(p.from, p.to)))
+    if (set.length < fewest) continue
+    const sketch = sketchOf(set)
+    let copy = false
+    for (let band = 0; band < bins; band += rows) {
+      const key = `${band} ${sketch.subarray(band, band + rows).join()}`
+      const j = first.get(key)
+      if (j === undefined) first.set(key, i)
+      else copy ||= pieces[j].to <= p.from && resemblance(set, sets[j]) >= alike
+    }
+    if (copy) found.push(p)
+  }
+  return found
+}
+
+const bins = 32
+const rows = 4
+const solid = String.raw`[[\p{L}\p{N}]--[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}\p{sc=Tibetan}]]`
+/** A run of letters, or one of a script that has no spaces between words. */
+const word = new RegExp(String.raw`(?:${solid}|\p{M})+|[\p{L}\p{N}]`, 'gv')
+
+// Case and punctuation do not count.
+function shingles(text: string): Uint32Array {
+  const hashes = new Set<number>()
+  let [last, before, n] = [0, 0, 0]
+  for (const [w] of text.toLowerCase().matchAll(word)) {
+    let hash = 0
+    for (let i = 0; i < w.length; i++) hash = mix(hash ^ (w.charCodeAt(i) + 1))
+    if (++n > 2) hashes.add(mix(mix(mix(before) ^ last) ^ hash))
+    ;[before, last] = [last, hash]
+  }
+  return Uint32Array.from(hashes).sort()
+}
+
+// The finaliser of MurmurHash3 (Appleby, public domain).
+function mix(h: number): number {
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}
+
+/** The least hash of each bin; an empty one takes that of the next that is not. */
+function sketchOf(set: Uint32Array): Uint32Array {
+  const sketch = new Uint32Array(bins)
+  const full = new Uint8Array(bins)
+  for (const h of set) {
+    const bin = h >>> 27
+    if (!full[bin]) [sketch[bin], full[bin]] = [h, 1]
+  }
+  for (let bin = 0; bin < bins; bin++)
+    for (let step = 1; !full[bin] && step < bins; step++) {
+      const from = (bin + step) % bins
+      if (full[from]) {
+        sketch[bin] = mix(sketch[from] + step)
+        break
+      }
+    }
+  return sketch
+}
+
+function resemblance(a: Uint32Array, b: Uint32Array): number {
+  let [both, i, j] = [0, 0, 0]
+  while (i < a.length && j < b.length) {
+    if (a[i] === b[j]) [both, i, j] = [both + 1, i + 1, j + 1]
+    else if (a[i] < b[j]) i++
+    else j++
+  }
+  return both / (a.length + b.length - both)
+}
+
+export const copies = (places: Piece[]): Check => ({
+  name: 'copies', good: 'no chunk nearly the same as another', bad: 'nearly the same as an earlier one', places,
+})
 
 function startsInTable(text: string, p: Piece): boolean {
   if (p.from === 0) return false

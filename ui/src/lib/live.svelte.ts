@@ -1,6 +1,6 @@
 // A stream of events over a WebSocket that comes back by itself and goes on where it was: docs/events.md.
 
-import { access, get, Problem } from './api.svelte'
+import { access, get, Problem, send } from './api.svelte'
 import { ended, type Event } from './types'
 
 export type LiveState = 'connecting' | 'live' | 'waiting' | 'ended' | 'refused'
@@ -33,7 +33,7 @@ export class Live {
   ) {
     addEventListener('online', this.now)
     document.addEventListener('visibilitychange', this.now)
-    this.connect()
+    void this.connect()
   }
 
   close() {
@@ -48,14 +48,24 @@ export class Live {
   readonly now = () => {
     if (this.state !== 'waiting' || document.hidden) return
     clearTimeout(this.timer)
-    this.connect()
+    void this.connect()
   }
 
-  private connect() {
+  // A socket cannot show a key as requests do, and an address would keep it in logs: a ticket, good for once, stands for it.
+  private async connect() {
     this.state = 'connecting'
+    let protocols: string[] = []
+    if (access.key) {
+      try {
+        protocols = ['chunkstream', `access_token.${(await send<{ ticket: string }>('POST', '/v1/tickets', {})).ticket}`]
+      } catch (cause) {
+        if (!this.closed) void this.again(false, cause)
+        return
+      }
+      if (this.closed) return
+    }
     const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:'
     const query = this.since === undefined ? '' : `?since=${this.since}`
-    const protocols = access.key ? ['chunkstream', `access_token.${access.key}`] : []
     const socket = new WebSocket(`${scheme}//${location.host}${this.path}/ws${query}`, protocols)
     this.socket = socket
     socket.onopen = () => {
@@ -83,7 +93,7 @@ export class Live {
   }
 
   // A browser does not say why a handshake failed: an ordinary request does.
-  private async again(neverOpened: boolean) {
+  private async again(neverOpened: boolean, cause?: unknown) {
     const wait = Math.min(longestWait, 500 * 2 ** this.failures) * (0.5 + Math.random() / 2)
     this.failures++
     this.retryAt = Date.now() + wait
@@ -91,14 +101,15 @@ export class Live {
     if (neverOpened) {
       try {
         await get(this.since === undefined ? '/v1/operations?limit=1' : this.path)
-      } catch (cause) {
-        if (cause instanceof Problem && (cause.status === 404 || cause.status === 403)) {
-          this.state = 'refused'
-          this.problem = cause.message
-          return
-        }
+      } catch (why) {
+        cause = why
       }
     }
-    if (!this.closed) this.timer = setTimeout(() => this.connect(), Math.max(0, this.retryAt - Date.now()))
+    if (cause instanceof Problem && (cause.status === 404 || cause.status === 403)) {
+      this.state = 'refused'
+      this.problem = cause.message
+      return
+    }
+    if (!this.closed) this.timer = setTimeout(() => void this.connect(), Math.max(0, this.retryAt - Date.now()))
   }
 }

@@ -1,6 +1,7 @@
 // The pages, by the path of the address. The fragment belongs to the page.
 
-export const route = $state({ path: location.pathname })
+/** note stands in front of the title, for who looks at other tabs. */
+export const route = $state({ path: location.pathname, note: '' })
 
 addEventListener('popstate', () => (route.path = location.pathname))
 

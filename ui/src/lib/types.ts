@@ -128,4 +128,46 @@ export interface EventData {
   retry_in_ms?: number
 }
 
+/** Whom a request speaks for. */
+export interface Me {
+  owner: string
+  scopes: string[]
+  expires_at: string | null
+}
+
+export interface Key {
+  id: string
+  owner: string
+  name: string
+  hint: string
+  scopes: string[]
+  created_by: string
+  created_at: string
+  expires_at: string | null
+  last_used_at: string | null
+  revoked_at: string | null
+}
+
+export interface AuditEntry {
+  num: number
+  at: string
+  actor: string
+  action: string
+  target: string
+  detail: string
+}
+
+/** What a key may do; daily: one that is made without saying may. */
+export const scopes = [
+  { name: 'documents:read', words: 'read texts', daily: true },
+  { name: 'documents:write', words: 'delete texts', daily: true },
+  { name: 'operations:read', words: 'see operations and chunks', daily: true },
+  { name: 'operations:write', words: 'submit, cancel, run again', daily: true },
+  { name: 'configurations:read', words: 'see saved settings', daily: true },
+  { name: 'configurations:write', words: 'save settings', daily: true },
+  { name: 'chunking:run', words: 'preview and compare', daily: true },
+  { name: 'metrics:read', words: 'read the numbers of the service', daily: false },
+  { name: 'admin', words: 'all, and keys', daily: false },
+]
+
 export const ended = (status: string) => status === 'completed' || status === 'failed' || status === 'cancelled'

@@ -28,6 +28,8 @@ export function duration(ms: number): string {
 export const clock = (time: string) =>
   new Date(time).toLocaleTimeString('en-GB', { hour12: false }) + '.' + time.slice(20, 23)
 
+export const day = (time: string) => new Date(time).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' })
+
 /** What kind of place a chunk ends at: a glyph for the text, words for everything else. */
 export const boundaries: Record<string, { glyph: string; words: string; bad?: boolean }> = {
   section: { glyph: '§', words: 'before a heading or a new section' },
