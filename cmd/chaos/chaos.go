@@ -49,6 +49,7 @@ type chaos struct {
 	deaths     []death
 	took       map[string][]time.Duration
 	skew       time.Duration // of the database's clock, against this machine's
+	slopes     []string      // of a soak
 	unsettled  int           // database faults that are under way: a process may then fail to start
 }
 
@@ -158,8 +159,19 @@ func (c *chaos) play(ctx context.Context) {
 	if failed {
 		return
 	}
+	if c.cfg.soak > 0 {
+		rate := c.load.peak(ctx) * soakShare
+		c.load.pace(rate)
+		c.note(map[string]any{"documents a second": rate})
+	}
 	c.load.start(ctx)
-	c.inflict(faulty)
+	if c.cfg.soak > 0 {
+		during, end := context.WithTimeout(faulty, c.cfg.soak)
+		c.soak(during)
+		end()
+	} else {
+		c.inflict(faulty)
+	}
 	for _, p := range c.processes { // all that was killed is there again, all that was broken is whole
 		if err := c.up(ctx, p); err != nil {
 			c.violate("after the faults: %v", err)
@@ -227,7 +239,7 @@ func (c *chaos) open(ctx context.Context) error {
 	switch {
 	case c.cfg.sentinel:
 		var err error
-		if c.sentinels, err = startSentinels(c); err != nil {
+		if c.sentinels, err = startSentinels(ctx, c); err != nil {
 			return err
 		}
 		c.redis = &servertest.Redis{Address: c.sentinels.nodes[0].address}

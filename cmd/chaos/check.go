@@ -143,6 +143,9 @@ func (c *chaos) check(ctx context.Context) {
 		}
 		known[t.op.ID] = true
 		c.checkOperation(ctx, db, t, texts)
+		if wrong := t.history.check(); wrong != "" {
+			c.violate("I13: key %s: %s", t.key, wrong)
+		}
 	}
 	c.checkNobodyElse(ctx, known)
 	c.recoveries(ctx)

@@ -36,6 +36,7 @@ type load struct {
 	reconnects atomic.Int64 // streams that were opened again
 	repeated   atomic.Int64 // submissions repeated under their key
 	next       atomic.Int64
+	every      time.Duration // between two documents; 0: as fast as they are done
 
 	stopping context.CancelFunc
 	flows    sync.WaitGroup
@@ -60,6 +61,7 @@ type ticket struct {
 	op        client.Operation // as it was acknowledged
 	cancelled string           // what a cancel was answered with: "", a status, or "asked" for one that was running
 	watches   []*watch
+	history   history
 }
 
 // watch is what one watcher saw.
@@ -147,13 +149,34 @@ func (l *load) run(ctx context.Context, n int) {
 	all.Wait()
 }
 
+// peak is how many documents a second are done at most.
+func (l *load) peak(ctx context.Context) float64 {
+	began := time.Now()
+	before := l.next.Load()
+	l.start(ctx)
+	pause(ctx, soakPeak)
+	l.finish()
+	return float64(l.next.Load()-before) / time.Since(began).Seconds()
+}
+
+// pace bounds how many documents a second are begun.
+func (l *load) pace(rate float64) {
+	l.every = time.Duration(float64(time.Second) / max(rate, 0.1))
+}
+
 // start keeps documents in flight until finish.
 func (l *load) start(ctx context.Context) {
 	going, stop := context.WithCancel(ctx)
 	l.stopping = stop
+	var turn sync.Mutex
 	for range l.c.cfg.flows {
 		l.flows.Go(func() {
 			for going.Err() == nil {
+				if l.every > 0 { // in turns, so that all together keep the pace
+					turn.Lock()
+					pause(going, l.every)
+					turn.Unlock()
+				}
 				l.one(ctx, l.next.Add(1)-1)
 			}
 		})
@@ -190,9 +213,9 @@ func (l *load) one(ctx context.Context, n int64) {
 	var second client.Operation
 	var seconded bool
 	if twice {
-		other.Go(func() { second, seconded = l.submit(ctx, rand.New(rand.NewPCG(uint64(n), 1)), t.key, t.text, w) })
+		other.Go(func() { second, seconded = l.submit(ctx, rand.New(rand.NewPCG(uint64(n), 1)), t, w) })
 	}
-	op, ok := l.submit(ctx, rng, t.key, t.text, w)
+	op, ok := l.submit(ctx, rng, t, w)
 	other.Wait()
 	if !ok || twice && !seconded {
 		return // submit has said why
@@ -221,6 +244,11 @@ func (l *load) one(ctx context.Context, n int64) {
 	}
 	if rng.IntN(4) == 0 {
 		begin(overs[n%2], client.FromNow, 4)
+	}
+	if rng.IntN(4) == 0 {
+		for seed := range uint64(2) {
+			watching.Go(func() { l.look(ctx, rand.New(rand.NewPCG(uint64(n), 20+seed)), t) })
+		}
 	}
 	switch rng.IntN(10) {
 	case 0:
@@ -259,17 +287,19 @@ func (l *load) request(ctx context.Context, rng *rand.Rand, do func(context.Cont
 }
 
 // submit submits until a process has acknowledged it.
-func (l *load) submit(ctx context.Context, rng *rand.Rand, key, text string, w way) (op client.Operation, ok bool) {
+func (l *load) submit(ctx context.Context, rng *rand.Rand, t *ticket, w way) (op client.Operation, ok bool) {
 	l.submitting.Add(1)
 	defer l.submitting.Add(-1)
 	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) (err error) {
-		op, err = c.Submit(ctx, client.Submission{Text: strings.NewReader(text), IdempotencyKey: key, Strategy: w.strategy, Settings: w.settings})
+		op, err = t.history.record(asked{"submit", t.text}, func() (client.Operation, error) {
+			return c.Submit(ctx, client.Submission{Text: strings.NewReader(t.text), IdempotencyKey: t.key, Strategy: w.strategy, Settings: w.settings})
+		})
 		return err
 	})
 	if refused != nil {
-		l.c.violate("submission %s was refused: %v", key, refused)
+		l.c.violate("submission %s was refused: %v", t.key, refused)
 	} else if !ok {
-		l.c.violate("submission %s was never acknowledged", key)
+		l.c.violate("submission %s was never acknowledged", t.key)
 	}
 	return op, ok
 }
@@ -278,7 +308,7 @@ func (l *load) submit(ctx context.Context, rng *rand.Rand, key, text string, w w
 func (l *load) cancel(ctx context.Context, rng *rand.Rand, t *ticket) {
 	var op client.Operation
 	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) (err error) {
-		op, err = c.Cancel(ctx, t.op.ID)
+		op, err = t.history.record(asked{what: "cancel"}, func() (client.Operation, error) { return c.Cancel(ctx, t.op.ID) })
 		return err
 	})
 	switch {
@@ -294,11 +324,26 @@ func (l *load) cancel(ctx context.Context, rng *rand.Rand, t *ticket) {
 	}
 }
 
+// look asks how the operation is, a few times, of any web process.
+func (l *load) look(ctx context.Context, rng *rand.Rand, t *ticket) {
+	for range 1 + rng.IntN(5) {
+		_, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) error {
+			_, err := t.history.record(asked{what: "get"}, func() (client.Operation, error) { return c.Operation(ctx, t.op.ID, 0) })
+			return err
+		})
+		if !ok || !pause(ctx, time.Duration(rng.IntN(30))*time.Millisecond) {
+			return
+		}
+	}
+}
+
 // reuse sends another document under the same key, which must be refused.
 func (l *load) reuse(ctx context.Context, rng *rand.Rand, t *ticket, w way) {
 	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) error {
-		_, err := c.Submit(ctx, client.Submission{Text: strings.NewReader("something else"), IdempotencyKey: t.key,
-			Strategy: w.strategy, Settings: w.settings})
+		const text = "something else"
+		_, err := t.history.record(asked{"submit", text}, func() (client.Operation, error) {
+			return c.Submit(ctx, client.Submission{Text: strings.NewReader(text), IdempotencyKey: t.key, Strategy: w.strategy, Settings: w.settings})
+		})
 		return err
 	})
 	if ok || refused != nil && refused.Status != 422 {
@@ -418,7 +463,7 @@ func (l *load) split(text, strategy string, config json.RawMessage) ([]chunk.Chu
 func (l *load) read(ctx context.Context, rng *rand.Rand, t *ticket) {
 	var op client.Operation
 	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) (err error) {
-		op, err = c.Operation(ctx, t.op.ID, 0)
+		op, err = t.history.record(asked{what: "get"}, func() (client.Operation, error) { return c.Operation(ctx, t.op.ID, 0) })
 		return err
 	})
 	if refused != nil || ok && !op.Final() {

@@ -156,7 +156,7 @@ type node struct {
 // deadAfter is how long a master is silent before it is taken for dead.
 const deadAfter = time.Second
 
-func startSentinels(c *chaos) (*sentinels, error) {
+func startSentinels(ctx context.Context, c *chaos) (*sentinels, error) {
 	s := &sentinels{c: c}
 	for i, name := range []string{"redis1", "redis2", "sentinel1", "sentinel2", "sentinel3"} {
 		n := &node{address: servertest.FreeAddress(c.host), program: "redis-server"}
@@ -206,7 +206,9 @@ func startSentinels(c *chaos) (*sentinels, error) {
 		if time.Now().After(end) {
 			return nil, errors.New("the sentinels did not find each other")
 		}
-		time.Sleep(20 * time.Millisecond)
+		if !pause(ctx, 20*time.Millisecond) {
+			return nil, ctx.Err()
+		}
 	}
 	return s, nil
 }

@@ -45,6 +45,7 @@ type config struct {
 	sqlN     int  // of the database
 	seed     uint64
 	lease    time.Duration
+	soak     time.Duration // 0: no soak
 	duration time.Duration // 0: until the faults are used up
 	flows    int           // documents in flight
 	folder   string
@@ -69,6 +70,7 @@ func parse(args []string, errs io.Writer) (config, error) {
 	set.Uint64Var(&c.seed, "seed", 0, "of the schedule and the load; 0 draws one")
 	set.DurationVar(&c.lease, "lease", 500*time.Millisecond, "of the workers")
 	set.DurationVar(&c.duration, "duration", 0, "stop drawing faults after this time; 0: when all are used up")
+	set.DurationVar(&c.soak, "soak", 0, "in place of a number of faults: one every ten seconds for so long, at 60 % of what the processes can do at most")
 	set.IntVar(&c.flows, "flows", 12, "documents in flight")
 	set.DurationVar(&c.patience, "patience", time.Minute, "after which something that does not happen counts as never")
 	set.StringVar(&c.folder, "folder", "", "where the run keeps everything; empty: a temporary one, kept when the run fails")
@@ -123,6 +125,9 @@ func (c config) replay() string {
 	}
 	s := fmt.Sprintf("go run ./cmd/chaos --store %s --redis %s --faults %d --redis-faults %d --sql-faults %d --seed %d --lease %v --flows %d",
 		c.store, redis, c.faults, c.redisN, c.sqlN, c.seed, c.lease, c.flows)
+	if c.soak > 0 {
+		s += fmt.Sprintf(" --soak %v", c.soak)
+	}
 	if c.disk {
 		s += " --disk"
 	}

@@ -187,6 +187,13 @@ func (c *chaos) sayDegraded(ctx context.Context) bool {
 	return false
 }
 
+// askRedis runs a script that gives a number, and says whether it did.
+func (c *chaos) askRedis(script string) (int64, bool) {
+	answer, err := c.redis.Do("EVAL", script, "0")
+	n, bad := strconv.ParseInt(strings.TrimPrefix(answer, ":"), 10, 64)
+	return n, err == nil && bad == nil
+}
+
 // redisNumber runs a script that gives a number.
 func (c *chaos) redisNumber(script string) int64 {
 	answer, err := c.redis.Do("EVAL", script, "0")

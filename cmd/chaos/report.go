@@ -28,6 +28,12 @@ func (c *chaos) report(out io.Writer) {
 		at := func(share float64) time.Duration { return all[int(share*float64(len(all)-1))].Round(time.Millisecond) }
 		fmt.Fprintf(t, "%s\t%d\t%v\t%v\t%v\n", what, len(all), at(0.5), at(0.99), at(1))
 	}
+	if len(c.slopes) > 0 {
+		fmt.Fprintf(t, "\nafter a third of the soak\tof\tmedian\tgrown by\tallowed\n")
+		for _, line := range c.slopes {
+			fmt.Fprintln(t, line)
+		}
+	}
 	_ = t.Flush() // nobody to tell
 	if l := c.load; l != nil {
 		fmt.Fprintf(out, "\n%d documents, %d submissions repeated under their key; %d events delivered, streams opened again %d times\n",
