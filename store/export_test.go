@@ -92,6 +92,19 @@ func (s *Store) ForgedRun(t testing.TB, id string) *Run {
 	return &Run{s: s, Operation: row.operation(), num: row.num, document: row.document, epoch: row.op.Attempt + 1, lease: 1000}
 }
 
+// ReadThenWrite reads in a transaction, calls between, and writes.
+func (s *Store) ReadThenWrite(between func()) error {
+	return s.db.do(context.Background(), func(t *tx) error {
+		var n int64
+		if err := t.one(`SELECT count(*) FROM operations`, nil, &n); err != nil {
+			return err
+		}
+		between()
+		_, err := t.exec(`UPDATE operations SET name = 'b' WHERE status = 'queued'`)
+		return err
+	})
+}
+
 // PanicInWriter panics inside a transaction.
 func (s *Store) PanicInWriter(ctx context.Context) error {
 	return s.db.do(ctx, func(*tx) error { panic("as the test asked") })

@@ -3,10 +3,12 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -1158,6 +1160,60 @@ func testGivenUpCallers(t *testing.T, on backend) {
 	if n := s.CountRows(t, "operations"); n != 1 {
 		t.Errorf("%d operations, want 1", n)
 	}
+}
+
+// TestTwoProcessesOnOneFile: whatever a transaction has read on SQLite, nobody writes before it has; so its own write never
+// fails because another process was faster.
+func TestTwoProcessesOnOneFile(t *testing.T) {
+	t.Parallel()
+	at := onSQLite(t)
+	s := openAt(t, at)
+	create(t, s, "text")
+	other, err := sql.Open("sqlite", "file:"+(&url.URL{Path: at.Path}).EscapedPath()+"?_pragma=busy_timeout(0)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	write := func() error {
+		_, err := other.ExecContext(t.Context(), `UPDATE operations SET name = name || 'a'`)
+		return err
+	}
+	if err := s.ReadThenWrite(func() {
+		if err := write(); err == nil || !strings.Contains(err.Error(), "locked") {
+			t.Errorf("while a transaction runs another process writes: %v, want that the database is locked", err)
+		}
+	}); err != nil {
+		t.Errorf("the transaction that had read: %v", err)
+	}
+	if err := write(); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestManyMigrateOneFile opens an empty file from several sides at once.
+func TestManyMigrateOneFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "new.db")
+	var all sync.WaitGroup
+	ready := make(chan struct{})
+	for range 8 {
+		all.Go(func() {
+			<-ready
+			s, err := store.Open(context.Background(), store.Config{Path: path})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if info, err := s.Info(context.Background()); err != nil || info.Migration < 1 {
+				t.Errorf("%+v, %v", info, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	close(ready)
+	all.Wait()
 }
 
 func TestClosed(t *testing.T) { onEach(t, testClosed) }
