@@ -206,18 +206,21 @@ type rig struct {
 	refuse []error // what Serve methods returned
 }
 
-// handler authorises whatever owner the query names and answers errors with 418.
+// handler authorises whatever owner and session the query names and answers errors with 418.
 func (r *rig) handler() http.Handler {
-	type serving func(w http.ResponseWriter, q *http.Request, owner string, since int64, resume bool) error
+	type serving func(w http.ResponseWriter, q *http.Request, who live.Viewer, since int64, resume bool) error
 	serve := func(f serving) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			owner := q.URL.Query().Get("owner")
-			if owner == "" {
-				owner = "ann"
+			who := live.Viewer{Owner: q.URL.Query().Get("owner")}
+			if who.Owner == "" {
+				who.Owner = "ann"
+			}
+			if session := q.URL.Query().Get("session"); session != "" {
+				who.Session = session
 			}
 			since, resume, err := live.ParseSince(q)
 			if err == nil {
-				err = f(w, q, owner, since, resume)
+				err = f(w, q, who, since, resume)
 			}
 			if err != nil {
 				r.mu.Lock()
@@ -229,18 +232,18 @@ func (r *rig) handler() http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/op/{id}/ws", serve(
-		func(w http.ResponseWriter, q *http.Request, owner string, since int64, resume bool) error {
-			return r.hub.ServeOperationWS(w, q, live.Viewer{Owner: owner}, q.PathValue("id"), since, resume)
+		func(w http.ResponseWriter, q *http.Request, who live.Viewer, since int64, resume bool) error {
+			return r.hub.ServeOperationWS(w, q, who, q.PathValue("id"), since, resume)
 		}))
 	mux.Handle("/op/{id}/events", serve(
-		func(w http.ResponseWriter, q *http.Request, owner string, since int64, resume bool) error {
-			return r.hub.ServeOperationSSE(w, q, live.Viewer{Owner: owner}, q.PathValue("id"), since, resume)
+		func(w http.ResponseWriter, q *http.Request, who live.Viewer, since int64, resume bool) error {
+			return r.hub.ServeOperationSSE(w, q, who, q.PathValue("id"), since, resume)
 		}))
-	mux.Handle("/ws", serve(func(w http.ResponseWriter, q *http.Request, owner string, _ int64, _ bool) error {
-		return r.hub.ServeAllWS(w, q, live.Viewer{Owner: owner})
+	mux.Handle("/ws", serve(func(w http.ResponseWriter, q *http.Request, who live.Viewer, _ int64, _ bool) error {
+		return r.hub.ServeAllWS(w, q, who)
 	}))
-	mux.Handle("/events", serve(func(w http.ResponseWriter, q *http.Request, owner string, _ int64, _ bool) error {
-		return r.hub.ServeAllSSE(w, q, live.Viewer{Owner: owner})
+	mux.Handle("/events", serve(func(w http.ResponseWriter, q *http.Request, who live.Viewer, _ int64, _ bool) error {
+		return r.hub.ServeAllSSE(w, q, who)
 	}))
 	return mux
 }

@@ -571,7 +571,7 @@ func TestInbound(t *testing.T) {
 }
 
 func TestClientCloses(t *testing.T) {
-	r := newRig(t, live.Config{}, nil)
+	r := newRig(t, live.Config{Heartbeat: time.Hour}, nil) // whose failure would tell too
 	r.publish("ann", "op_1", event.Queued)
 	polite, rude, response := r.watch("ws", "op_1", ""), r.watch("ws", "op_1", ""), r.watch("sse", "op_1", "")
 	for _, c := range []*client{polite, rude, response} {
@@ -973,6 +973,38 @@ func TestThousandSockets(t *testing.T) {
 	}
 	if got := r.hub.Stats().Sockets; got != int64(deaf) {
 		t.Errorf("%d sockets left, want the %d deaf ones", got, deaf)
+	}
+}
+
+// Of an operation that somebody watches no more than 1024 events and 256 KiB are kept for those who come later: the rest
+// they read from SQL.
+func TestRing(t *testing.T) {
+	for name, c := range map[string]struct{ events, bytes, kept int }{
+		"events": {1500, 1, 1024}, "bytes": {300, 4000, (256 << 10) / 4000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, live.Config{MailboxEvents: 10, SlowAfter: 30 * time.Second}, nil)
+			r.publish("ann", "op_1", event.Queued)
+			first := r.watch("ws", "op_1", "?since=1")
+			for n := range c.events {
+				r.hub.Publish(r.journal.commitSized("ann", "op_1", event.Batch, c.bytes))
+				if e := first.next(); e.Seq != int64(n+2) {
+					t.Fatalf("got %d, want %d", e.Seq, n+2)
+				}
+			}
+			before := r.hub.Stats().GapReads
+			second := r.watch("ws", "op_1", "?since=1")
+			for n := range c.events {
+				if e := second.next(); e.Seq != int64(n+2) {
+					t.Fatalf("the second got %d, want %d", e.Seq, n+2)
+				}
+			}
+			if got, want := r.hub.Stats().GapReads-before, int64(c.events-c.kept)/10; got < want {
+				t.Errorf("%d reads of SQL, want at least %d: more is kept than may be", got, want)
+			}
+			first.drop()
+			second.drop()
+		})
 	}
 }
 

@@ -264,14 +264,29 @@ func TestKeys(t *testing.T) {
 	send(j.commit("ann", "op_1", event.Batch))
 	hash(map[string]string{"status": "processing", "progress": "4", "seq": "4", "epoch": "1", "chunks": "4",
 		"started_at": at(started)})
+	// Each event lets both live for their whole time again, also where they have expired or were deleted meanwhile.
+	for _, key := range []string{live.OperationKey("op_1"), live.StreamKey("op_1")} {
+		if _, err := commands.Expire(t.Context(), key, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(j.commit("ann", "op_1", event.Batch))
+	near(live.OperationKey("op_1"), live.HashTTL)
+	near(live.StreamKey("op_1"), live.StreamTTL)
+	if answer, err := server.Do("DEL", live.OperationKey("op_1"), live.StreamKey("op_1")); err != nil || answer != ":2" {
+		t.Fatal(answer, err)
+	}
+	send(j.commit("ann", "op_1", event.Batch))
+	near(live.OperationKey("op_1"), live.HashTTL)
+	near(live.StreamKey("op_1"), live.StreamTTL)
 	done := send(j.commit("ann", "op_1", event.Completed))
-	hash(map[string]string{"status": "completed", "progress": "100", "seq": "5", "epoch": "1", "chunks": "5",
-		"started_at": at(started), "completed_at": at(done), "result": `{"chunks":5,"bytes":1000}`})
+	hash(map[string]string{"status": "completed", "progress": "100", "seq": "7", "epoch": "1", "chunks": "7",
+		"started_at": at(started), "completed_at": at(done), "result": `{"chunks":7,"bytes":1000}`})
 	near(live.OperationKey("op_1"), live.HashEndedTTL)
 	near(live.StreamKey("op_1"), live.StreamEnded)
 
 	entries, err := commands.XRange(t.Context(), live.StreamKey("op_1"), "-", "+", 0)
-	if err != nil || len(entries) != 5 {
+	if err != nil || len(entries) != 7 {
 		t.Fatalf("stream: %v, %v", entries, err)
 	}
 	for i, e := range entries {
@@ -287,11 +302,11 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	ms := done.Event.Time.UnixMilli()
-	if got, want := entries[4].Fields["timestamp"], fmt.Sprintf("%d.%03d", ms/1000, ms%1000); got != want {
+	if got, want := entries[6].Fields["timestamp"], fmt.Sprintf("%d.%03d", ms/1000, ms%1000); got != want {
 		t.Errorf("timestamp %q, want %q", got, want)
 	}
-	if entries[4].Fields["event"] != "completed" {
-		t.Errorf("last event is %q", entries[4].Fields["event"])
+	if entries[6].Fields["event"] != "completed" {
+		t.Errorf("last event is %q", entries[6].Fields["event"])
 	}
 	lifetimes(t, commands, server)
 }

@@ -69,6 +69,15 @@ func (a *response) send(p []byte) error {
 	return a.control.Flush()
 }
 
+// end gives the last bytes of the response, which net/http writes, a deadline of their own: that of an event long ago would
+// make a whole response look cut off.
+func (a *response) end() {
+	_ = a.control.SetWriteDeadline(time.Now().Add(a.timeout))
+	if a.cut.Load() {
+		a.abort()
+	}
+}
+
 // abort makes all writes fail, also one that is under way. Closing the connection is left to net/http.
 func (a *response) abort() {
 	a.cut.Store(true)
@@ -123,6 +132,7 @@ func (h *Hub) respond(r *http.Request, s *stream) {
 		case readState:
 			s.state()
 		case finish:
+			a.end()
 			return
 		case idle:
 			select {

@@ -2,6 +2,8 @@ package live_test
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -207,6 +209,59 @@ func TestSlowReaderByTheClock(t *testing.T) {
 			t.Errorf("read up to %d, then %d %q; want the snapshot alone and 4408 since=1", last, code, reason)
 		}
 		_ = conn.Close()
+	})
+}
+
+// Where nobody can say whether sessions have ended, streams that stand on one end after a while, and only those; an answer
+// in between begins the while anew.
+func TestSessionsThatCannotBeAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		r := newPipeRig(t, live.Config{Ended: func(_ context.Context, sessions []any) ([]bool, error) {
+			if broken.Load() {
+				return nil, errors.New("no database")
+			}
+			return make([]bool, len(sessions)), nil
+		}})
+		defer r.stop()
+		r.publish("ann", "op_1", event.Queued)
+		const by = "session=key_1"
+		clients := []*client{r.watch("ws", "op_1", "?"+by), r.watch("sse", "op_1", "?"+by), r.watchWS("/ws?" + by), r.watchSSE("/events?"+by, "")}
+		never := r.watch("ws", "op_1", "")
+		for _, c := range append(clients, never) {
+			c.next()
+		}
+		for range 3 {
+			broken.Store(true)
+			time.Sleep(7 * time.Second)
+			broken.Store(false)
+			time.Sleep(2 * time.Second)
+		}
+		r.publish("ann", "op_1", event.Started)
+		for i, c := range append(clients, never) {
+			if e := c.next(); e.Seq != 2 {
+				t.Errorf("client %d got %+v, want started", i, e)
+			}
+		}
+		broken.Store(true)
+		began := time.Now()
+		for i, c := range clients {
+			select {
+			case end := <-c.end:
+				if want := []int{1013, 0, 1013, 0}[i]; end.code != want {
+					t.Errorf("client %d ended with %+v, want %d", i, end, want)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("client %d goes on", i)
+			}
+		}
+		if took := time.Since(began); took < 7*time.Second || took > 11*time.Second {
+			t.Errorf("ended after %v, want about 8 s", took)
+		}
+		r.publish("ann", "op_1", event.Batch)
+		if e := never.next(); e.Seq != 3 {
+			t.Errorf("the one without a session got %+v, want a batch", e)
+		}
 	})
 }
 
