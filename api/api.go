@@ -98,6 +98,8 @@ type API struct {
 	bodyGrace time.Duration
 	admission *admission
 
+	writeGrace time.Duration
+
 	drain     sync.Once
 	draining  chan struct{}
 	openAPI   page
@@ -127,7 +129,7 @@ func New(cfg Config) (*API, error) {
 		previews:  semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
 		json:      semaphore.NewWeighted(jsonInFlight),
 		cache:     newCache(),
-		bodyGrace: bodyGrace,
+		bodyGrace: bodyGrace, writeGrace: writeGrace,
 		admission: newAdmission(cfg.Limits, cfg.Store.Load),
 		draining:  make(chan struct{}),
 		rules:     map[string]rule{},

@@ -15,6 +15,9 @@ import (
 // SetBodyGrace makes slow bodies be given up sooner. Call it before the first request.
 func SetBodyGrace(a *API, d time.Duration) { a.bodyGrace = d }
 
+// SetWriteGrace makes clients that read nothing be given up sooner. Call it before the first request.
+func SetWriteGrace(a *API, d time.Duration) { a.writeGrace = d }
+
 // Codes gives every problem code there is, sorted.
 func Codes() []string { return slices.Sorted(maps.Keys(kinds)) }
 

@@ -34,6 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // server is the whole service as cmd wires it, on a real listener.
 type server struct {
 	t     *testing.T
+	path  string // of the database
 	url   string
 	api   *api.API
 	store *store.Store
@@ -65,7 +66,8 @@ func idle(t *testing.T, change ...func(*api.Config)) *server  { return serve(t, 
 
 func serve(t *testing.T, working bool, change ...func(*api.Config)) *server {
 	t.Helper()
-	st, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "test.db")})
+	path := filepath.Join(t.TempDir(), "test.db")
+	st, err := store.Open(t.Context(), store.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +128,7 @@ func serve(t *testing.T, working bool, change ...func(*api.Config)) *server {
 			t.Error(err)
 		}
 	})
-	return &server{t: t, url: s.URL, api: handler, store: st, hub: hub, log: logs, base: t.Context()}
+	return &server{t: t, path: path, url: s.URL, api: handler, store: st, hub: hub, log: logs, base: t.Context()}
 }
 
 func source(st *store.Store) live.Source {

@@ -37,6 +37,11 @@ func TestRateLimit(t *testing.T) {
 	for _, route := range []string{"/v1/operations", "/v1/events", "/v1/nowhere"} {
 		wantProblem(t, route, s.get(route, bearer(again)), 429, "rate_limited")
 	}
+	// Nothing that a client says of itself makes it another one.
+	for _, header := range []string{"X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 203.0.113.10, 127.0.0.1", "Forwarded: for=203.0.113.9",
+		"X-Real-Ip: 203.0.113.9", "True-Client-Ip: 203.0.113.9", "X-Owner: bob"} {
+		wantProblem(t, header, s.get("/v1/me", bearer(alice), header), 429, "rate_limited")
+	}
 	if a := s.get("/v1/me", bearer(bob)); a.status != 200 {
 		t.Errorf("another owner: got %d", a.status)
 	}

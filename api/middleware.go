@@ -66,6 +66,7 @@ type recorder struct {
 	status   int
 	replaced bool // the handler's body is not wanted: a problem has been written instead
 	streams  bool // the handler bounds its writes itself
+	grace    time.Duration
 	extended time.Time
 }
 
@@ -77,10 +78,10 @@ func (rec *recorder) extend() {
 	if rec.streams {
 		return
 	}
-	if now := time.Now(); now.Sub(rec.extended) > writeGrace/20 {
+	if now := time.Now(); now.Sub(rec.extended) > rec.grace/20 {
 		rec.extended = now
 		// What has no deadline has no network either, and a closed connection shows at the write.
-		_ = http.NewResponseController(rec.ResponseWriter).SetWriteDeadline(now.Add(writeGrace))
+		_ = http.NewResponseController(rec.ResponseWriter).SetWriteDeadline(now.Add(rec.grace))
 	}
 }
 
@@ -147,7 +148,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	c := &call{id: requestIDOf(r), from: clientAddress(r, a.cfg.Proxies)}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
-	rec := &recorder{ResponseWriter: w, req: r}
+	rec := &recorder{ResponseWriter: w, req: r, grace: a.writeGrace}
 	h := w.Header()
 	h["X-Request-Id"] = []string{c.id}
 	SecureHeaders(h)

@@ -70,6 +70,29 @@ func with(h http.Header, name, value string) http.Header {
 	return h
 }
 
+// TestNothingIsNoKey: where nobody has a key, showing none in any way lets nobody in.
+func TestNothingIsNoKey(t *testing.T) {
+	for name, cfg := range map[string]auth.Config{"nothing": {}, "a store": {Store: openStore(t)}} {
+		gate := newGate(t, cfg)
+		if !gate.Keyed() {
+			t.Errorf("%s: everybody passes", name)
+		}
+		for _, h := range []http.Header{
+			nil, {"Authorization": {"Bearer "}}, {"Authorization": {"Bearer"}}, {"Authorization": {"bearer  "}}, {"Authorization": {""}},
+			ws("chunkstream, access_token."), ws("chunkstream"), {"Authorization": {"Bearer ***"}},
+		} {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header = h
+			if got, err := gate.Authenticate(r, nowhere, true); !errors.Is(err, auth.ErrUnauthenticated) || got != (auth.Principal{}) {
+				t.Errorf("%s: %v: got %v, %v; want ErrUnauthenticated", name, h, got, err)
+			}
+		}
+		if got, err := gate.Identify(t.Context(), nowhere, "", true); !errors.Is(err, auth.ErrUnauthenticated) || got != (auth.Principal{}) {
+			t.Errorf("%s: got %v, %v; want ErrUnauthenticated", name, got, err)
+		}
+	}
+}
+
 func TestOpenGateNeedsNoKey(t *testing.T) {
 	gate := auth.Open()
 	if gate.Keyed() {

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
+	"database/sql"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -19,6 +20,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -163,6 +165,73 @@ func TestTokensOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// TestUndecided: while the database cannot say what is blocked, neither a good token nor a ticket that is taken lets
+// anybody in, and both do again when it can.
+func TestUndecided(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	s, err := store.Open(t.Context(), store.Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	beside, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = beside.Close() })
+	shared := "0123456789abcdefghijklmnopqrstuv"
+	j, err := auth.NewJWT(auth.JWTConfig{Issuer: issuer, Audience: audience, Secret: secrets.New(shared)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := newGate(t, auth.Config{JWT: j, Store: s})
+	good := token(object{"alg": "HS256"}, claims(), hs(sha256.New, []byte(shared)))
+	try := func(want error, how string) {
+		t.Helper()
+		if _, err := beside.ExecContext(t.Context(), how); err != nil {
+			t.Fatal(err)
+		}
+		who := auth.Principal{Owner: "alice", Scopes: auth.EveryDay, Session: store.Standing{Owner: "alice", Token: "token-1"}}
+		ticket, _, err := gate.Ticket(t.Context(), who, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		gate.Forget()
+		for name, shown := range map[string]string{"token": good, "ticket": ticket} {
+			if who, err := gate.Identify(t.Context(), nowhere, shown, true); !errors.Is(err, want) || (want == nil) != (who.Owner == "alice") {
+				t.Errorf("%s after %q: got %+v, %v; want %v", name, how, who, err, want)
+			}
+		}
+	}
+	try(nil, "SELECT 1")
+	try(auth.ErrUndecided, "ALTER TABLE blocks RENAME TO elsewhere")
+	try(nil, "ALTER TABLE elsewhere RENAME TO blocks")
+}
+
+// TestKeySetURL: an address that was checked does not lead to another one, and what is no key set is an error.
+func TestKeySetURL(t *testing.T) {
+	var asked atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { asked.Add(1) }))
+	defer elsewhere.Close()
+	for _, status := range []int{301, 302, 303, 307, 308, 404, 500} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", elsewhere.URL)
+			w.WriteHeader(status)
+		}))
+		get, err := auth.KeySetURL(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := get(t.Context()); err == nil || !strings.Contains(err.Error(), fmt.Sprint(status)) {
+			t.Errorf("%d: got %q, %v; want the status as an error", status, text, err)
+		}
+		s.Close()
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("somebody else was asked %d times", n)
 	}
 }
 

@@ -209,6 +209,25 @@ func TestBetweenProcesses(t *testing.T) {
 	}
 }
 
+// The stream lives for an hour from the newest wake-up on, whether or not anybody has made the group.
+func TestLifetime(t *testing.T) {
+	t.Parallel()
+	server := servertest.StartRedis(t)
+	front := process(t, reach(t, server), dispatch.RedisConfig{}, false)
+	commands := open(t, server.URL()).Commands
+	for n := range int64(2) {
+		front.Wake("small", fmt.Sprint("op_", n))
+		eventually(t, "written", func() bool { return front.Stats().Written == n+1 })
+		ttl, _, err := commands.TTL(t.Context(), dispatch.Stream)
+		if err != nil || ttl > dispatch.StreamTTL || ttl < dispatch.StreamTTL-10*time.Minute {
+			t.Errorf("after wake-up %d the stream lives for %v, %v", n+1, ttl, err)
+		}
+		if _, err := commands.Expire(t.Context(), dispatch.Stream, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A slot that gets free takes what has waited; lanes that nobody has asked for make no bells.
 func TestFreeSlots(t *testing.T) {
 	t.Parallel()

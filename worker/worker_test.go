@@ -756,6 +756,29 @@ func TestCutOffWithinASecond(t *testing.T) {
 	b.abandoned = true
 }
 
+// TestCutOffGivesBack: a run that is in the middle of a long pull when the time for a stop is over is cut off and gives its
+// operation back: whoever comes next need not wait for the lease.
+func TestCutOffGivesBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	pulling := make(chan struct{})
+	_, stop := b.start(worker.Config{Lease: time.Hour, Drain: 10 * time.Millisecond,
+		Split: func(ctx context.Context, _ chunk.Plan, _ string) iter.Seq2[chunk.Chunk, error] {
+			return func(yield func(chunk.Chunk, error) bool) {
+				close(pulling)
+				<-ctx.Done() // as a child that is killed
+				yield(chunk.Chunk{}, ctx.Err())
+			}
+		}})
+	op, left := b.submit("abcdefgh", `{}`)
+	await(t, "the pull", pulling)
+	stop()
+	await(t, "hand-over", left)
+	if got := b.operation(op.ID); got.Status != store.Queued || got.Attempt != 1 {
+		t.Errorf("after the stop: %+v", got)
+	}
+}
+
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	if _, err := worker.New(worker.Config{}); err == nil {
