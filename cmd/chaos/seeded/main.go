@@ -1,28 +1,35 @@
 // Command seeded plants the bugs that a service like this one has had elsewhere, one after the other, and shows what
 // finds each: the chaos program or a test. A bug that nothing finds is a hole in the checks, and the exit status is 1.
 //
-//	go run ./cmd/chaos/seeded           # all of them
-//	go run ./cmd/chaos/seeded 1 2 13    # some
+//	go run ./cmd/chaos/seeded                 # all of them
+//	go run ./cmd/chaos/seeded 1 2 13          # some
+//	go run ./cmd/chaos/seeded -found FILE     # goes on where an earlier run with FILE has ended, if the sources are the same
 //
-// Nothing in the repository is changed: the go command reads the altered files from an overlay.
+// Nothing in the repository is changed: the go command reads the altered files from an overlay. A test counts only if it
+// passes without the bug.
 package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
-	"text/tabwriter"
 	"time"
 )
 
@@ -35,11 +42,14 @@ func main() {
 // bug is one change that must not pass.
 type bug struct {
 	n     int
+	form  string // "a", "b" …: a bug that can stand in several places is there once for each, and every one must be found
 	what  string
 	edits []edit
 	// found is what must find it: a command of the go tool with its arguments, or the chaos program's.
 	found check
 }
+
+func (b bug) name() string { return strconv.Itoa(b.n) + b.form }
 
 // edit replaces a text that is in a file exactly once.
 type edit struct{ file, old, new string }
@@ -50,11 +60,20 @@ type check struct {
 	pkg   string
 	test  string // -run
 	tags  string
+	count int // how often it runs, where it is up to the machine whether two things meet; 0: once
+}
+
+// session is one run of the command.
+type session struct {
+	root, folder string
+	greens       sync.Map // check → func() error: whether it passes without a bug
 }
 
 func run(ctx context.Context, args []string, out io.Writer) int {
 	set := flag.NewFlagSet("seeded", flag.ContinueOnError)
 	set.SetOutput(out)
+	jobs := set.Int("jobs", max(1, runtime.GOMAXPROCS(0)/2), "bugs at a time")
+	found := set.String("found", "", "a `file` that keeps what was found: bugs that it has are not planted again")
 	if err := set.Parse(args); err != nil {
 		return 2
 	}
@@ -73,44 +92,122 @@ func run(ctx context.Context, args []string, out io.Writer) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	root, err := moduleRoot(ctx)
+	s := &session{folder: folder}
+	var before ledger
+	if s.root, err = moduleRoot(ctx); err == nil {
+		before, err = openLedger(*found, s.root)
+	}
 	if err == nil {
-		_, err = command(ctx, root, "go", "build", "-o", filepath.Join(folder, "chaos"), "./cmd/chaos")
+		_, err = command(ctx, s.root, "go", "build", "-o", filepath.Join(folder, "chaos"), "./cmd/chaos")
 	}
 	if err != nil {
 		fmt.Fprintln(out, err)
 		return 1
 	}
-	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	defer func() { _ = t.Flush() }() // nobody to tell
-	missed, seen := 0, 0
+	began := time.Now()
+	var mu sync.Mutex // of out, seen and missed
+	seen, missed := map[int]bool{}, map[int]bool{}
+	var all sync.WaitGroup
+	slots := make(chan struct{}, *jobs)
 	for _, b := range bugs {
 		if len(wanted) > 0 && !wanted[b.n] {
 			continue
 		}
-		began := time.Now()
-		by, err := b.plant(ctx, root, folder)
-		took := time.Since(began).Round(time.Second)
-		switch {
-		case err != nil:
-			missed++
-			fmt.Fprintf(t, "%d\t%s\tNOT FOUND\t%v\t%v\n", b.n, b.what, err, took)
-		default:
-			seen++
-			fmt.Fprintf(t, "%d\t%s\tfound\t%s\t%v\n", b.n, b.what, by, took)
-		}
-		if err := t.Flush(); err != nil {
-			return 1
-		}
-		if ctx.Err() != nil {
-			return 1
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if ctx.Err() != nil {
+				return
+			}
+			began := time.Now()
+			by, err := before.of(b), error(nil)
+			if by == "" {
+				by, err = s.plant(ctx, b)
+			}
+			took := time.Since(began).Round(time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil {
+				err = before.add(b, by)
+			}
+			if err != nil {
+				missed[b.n] = true
+				fmt.Fprintf(out, "%-4s %s\n     NOT FOUND in %v: %v\n", b.name(), b.what, took, err)
+				return
+			}
+			seen[b.n] = true
+			fmt.Fprintf(out, "%-4s %s\n     found in %v by %s\n", b.name(), b.what, took, by)
+		})
+	}
+	all.Wait()
+	n := 0
+	for one := range seen {
+		if !missed[one] {
+			n++
 		}
 	}
-	fmt.Fprintf(t, "%d of %d bugs found\n", seen, seen+missed)
-	if missed > 0 || seen == 0 {
+	fmt.Fprintf(out, "%d of %d bugs found, in %v\n", n, n+len(missed), time.Since(began).Round(time.Second))
+	if len(missed) > 0 || n == 0 || ctx.Err() != nil {
 		return 1
 	}
 	return 0
+}
+
+// ledger is what earlier runs over the same sources have found.
+type ledger struct {
+	path, sources string
+	found         map[string]string // bug → by what
+}
+
+// openLedger reads the file, which need not exist yet. What was found in other sources does not count.
+func openLedger(path, root string) (ledger, error) {
+	l := ledger{path: path, found: map[string]string{}}
+	if path == "" {
+		return l, nil
+	}
+	sum := sha256.New()
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "node_modules" || name != root && strings.HasPrefix(d.Name(), ".")):
+			return fs.SkipDir
+		case d.IsDir() || !slices.Contains([]string{".go", ".sql", ".mod", ".sum"}, filepath.Ext(name)):
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		fmt.Fprintf(sum, "%s %d\n%s", name, len(text), text)
+		return err
+	})
+	if err != nil {
+		return l, err
+	}
+	l.sources = hex.EncodeToString(sum.Sum(nil))
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	for line := range strings.Lines(string(text)) {
+		if parts := strings.SplitN(strings.TrimSuffix(line, "\n"), "\t", 3); len(parts) == 3 && parts[0] == l.sources {
+			l.found[parts[1]] = parts[2]
+		}
+	}
+	return l, err
+}
+
+func (l ledger) of(b bug) string { return l.found[b.name()] }
+
+func (l ledger) add(b bug, by string) (err error) {
+	if l.path == "" || l.found[b.name()] != "" {
+		return nil
+	}
+	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = fmt.Fprintf(f, "%s\t%s\t%s\n", l.sources, b.name(), by)
+	return err
 }
 
 func moduleRoot(ctx context.Context) (string, error) {
@@ -143,7 +240,7 @@ func (b bug) altered(root string) (map[string]string, error) {
 			text = string(read)
 		}
 		if n := strings.Count(text, e.old); n != 1 {
-			return nil, fmt.Errorf("bug %d no longer fits: %s holds %q %d times, want once", b.n, e.file, e.old, n)
+			return nil, fmt.Errorf("bug %s no longer fits: %s holds %q %d times, want once", b.name(), e.file, e.old, n)
 		}
 		files[e.file] = strings.Replace(text, e.old, e.new, 1)
 	}
@@ -151,46 +248,60 @@ func (b bug) altered(root string) (map[string]string, error) {
 }
 
 // plant builds with the bug, runs the check and says what found it.
-func (b bug) plant(ctx context.Context, root, folder string) (by string, err error) {
-	files, err := b.altered(root)
+func (s *session) plant(ctx context.Context, b bug) (by string, err error) {
+	files, err := b.altered(s.root)
 	if err != nil {
 		return "", err
 	}
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
 	for name, text := range files {
-		path := filepath.Join(folder, fmt.Sprintf("%d-%s", b.n, strings.ReplaceAll(name, "/", "-")))
+		path := filepath.Join(s.folder, b.name()+"-"+strings.ReplaceAll(name, "/", "-"))
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return "", err
 		}
-		overlay.Replace[filepath.Join(root, name)] = path
+		overlay.Replace[filepath.Join(s.root, name)] = path
 	}
 	text, err := json.Marshal(overlay)
 	if err != nil {
 		return "", err
 	}
-	over := filepath.Join(folder, fmt.Sprintf("%d.json", b.n))
+	over := filepath.Join(s.folder, b.name()+".json")
 	if err := os.WriteFile(over, text, 0o600); err != nil {
 		return "", err
 	}
 	if b.found.chaos != "" {
-		return b.chaos(ctx, root, folder, over)
+		return s.chaos(ctx, b, over)
 	}
-	return b.test(ctx, root, over)
+	return s.test(ctx, b.found, over)
 }
 
 var (
 	firstFailure   = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)|running tests:\s+(\S+)`)
+	notBuilt       = regexp.MustCompile(`(?m)^FAIL\s.*\[(build|setup) failed\]$`)
 	firstViolation = regexp.MustCompile(`(?m)^VIOLATED (.*)`)
 )
 
-func (b bug) test(ctx context.Context, root, overlay string) (string, error) {
-	args := []string{"test", "-overlay", overlay, "-count", "1", "-timeout", "100s", "-tags", b.found.tags}
-	if text, err := command(ctx, root, "go", append(args, "-run", "^$", b.found.pkg)...); err != nil {
-		return "", fmt.Errorf("it does not compile: %s", text)
+// goTest is the go command for a check.
+func goTest(c check, run string, more ...string) []string {
+	return append(append([]string{"test", "-count", strconv.Itoa(max(1, c.count)), "-timeout", "60s", "-tags", c.tags, "-run", run}, more...), c.pkg)
+}
+
+func (s *session) test(ctx context.Context, c check, overlay string) (string, error) {
+	green, _ := s.greens.LoadOrStore(c, sync.OnceValue(func() error {
+		_, err := command(ctx, s.root, "go", goTest(c, c.test)...)
+		return err
+	}))
+	if err := green.(func() error)(); err != nil {
+		return "", fmt.Errorf("the test fails without the bug: %w", err)
 	}
-	text, err := command(ctx, root, "go", append(args, "-run", b.found.test, b.found.pkg)...)
-	if err == nil {
-		return "", fmt.Errorf("go test -run %s %s passes", b.found.test, b.found.pkg)
+	text, err := command(ctx, s.root, "go", goTest(c, c.test, "-overlay", overlay)...)
+	switch {
+	case err == nil:
+		return "", fmt.Errorf("go test -run %s %s passes", c.test, c.pkg)
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case notBuilt.MatchString(text):
+		return "", fmt.Errorf("it does not compile: %s", text)
 	}
 	name := "it leaves goroutines, or does not end"
 	if m := firstFailure.FindStringSubmatch(text); m != nil {
@@ -198,22 +309,22 @@ func (b bug) test(ctx context.Context, root, overlay string) (string, error) {
 			name = m[2] + " does not end"
 		}
 	}
-	return "go test " + b.found.pkg + ": " + name, nil
+	return "go test " + c.pkg + ": " + name, nil
 }
 
 // tries is how many seeds a bug may take: whether two things meet is up to the machine.
 const tries = 4
 
-func (b bug) chaos(ctx context.Context, root, folder, overlay string) (string, error) {
-	program := filepath.Join(folder, fmt.Sprintf("chunkstream-%d", b.n))
-	if text, err := command(ctx, root, "go", "build", "-tags", "crashpoints", "-overlay", overlay, "-o", program, "./cmd/chunkstream"); err != nil {
+func (s *session) chaos(ctx context.Context, b bug, overlay string) (string, error) {
+	program := filepath.Join(s.folder, "chunkstream-"+b.name())
+	if text, err := command(ctx, s.root, "go", "build", "-tags", "crashpoints", "-overlay", overlay, "-o", program, "./cmd/chunkstream"); err != nil {
 		return "", fmt.Errorf("it does not compile: %s", text)
 	}
 	defer func() { _ = os.Remove(program) }()
 	for seed := 1; seed <= tries; seed++ {
 		args := append(strings.Fields(b.found.chaos), "--patience", "15s", "--seed", strconv.Itoa(seed), "--program", program,
-			"--folder", filepath.Join(folder, fmt.Sprintf("run-%d-%d", b.n, seed)))
-		text, err := command(ctx, root, filepath.Join(folder, "chaos"), args...)
+			"--folder", filepath.Join(s.folder, fmt.Sprintf("run-%s-%d", b.name(), seed)))
+		text, err := command(ctx, s.root, filepath.Join(s.folder, "chaos"), args...)
 		var exit *exec.ExitError
 		if err == nil {
 			continue

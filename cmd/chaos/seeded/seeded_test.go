@@ -14,12 +14,12 @@ func TestBugsFit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	numbers := map[int]bool{}
+	names := map[string]bool{}
 	for _, b := range bugs {
-		if numbers[b.n] {
-			t.Errorf("two bugs have the number %d", b.n)
+		if names[b.name()] {
+			t.Errorf("two bugs have the name %s", b.name())
 		}
-		numbers[b.n] = true
+		names[b.name()] = true
 		files, err := b.altered(root)
 		if err != nil {
 			t.Error(err)
@@ -27,11 +27,11 @@ func TestBugsFit(t *testing.T) {
 		for name, text := range files {
 			was, err := os.ReadFile(filepath.Join(root, name))
 			if err != nil || string(was) == text {
-				t.Errorf("bug %d changes nothing in %s (%v)", b.n, name, err)
+				t.Errorf("bug %s changes nothing in %s (%v)", b.name(), name, err)
 			}
 		}
 		if (b.found.chaos == "") == (b.found.pkg == "") || b.what == "" {
-			t.Errorf("bug %d: say what it is, and what finds it", b.n)
+			t.Errorf("bug %s: say what it is, and what finds it", b.name())
 		}
 	}
 }
