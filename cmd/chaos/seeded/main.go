@@ -18,7 +18,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -166,12 +165,12 @@ func openLedger(path, root string) (ledger, error) {
 		return l, nil
 	}
 	sum := sha256.New()
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	err := filepath.Walk(root, func(name string, d os.FileInfo, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case d.IsDir() && (d.Name() == "node_modules" || name != root && strings.HasPrefix(d.Name(), ".")):
-			return fs.SkipDir
+			return filepath.SkipDir
 		case d.IsDir() || !slices.Contains([]string{".go", ".sql", ".mod", ".sum"}, filepath.Ext(name)):
 			return nil
 		}
@@ -184,7 +183,7 @@ func openLedger(path, root string) (ledger, error) {
 	}
 	l.sources = hex.EncodeToString(sum.Sum(nil))
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) {
 		return l, nil
 	}
 	for line := range strings.Lines(string(text)) {
