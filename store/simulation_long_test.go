@@ -1,0 +1,5 @@
+//go:build !race && long
+
+package store_test
+
+const simSeeds = uint64(300)
