@@ -51,6 +51,10 @@ type Config struct {
 	// SmallBytes and LargeBytes bound the text in flight per lane, in bytes. Defaults 16 MiB and 192 MiB. A text larger
 	// than the bound runs alone.
 	SmallBytes, LargeBytes int64
+	// MaxChunks and MaxOutput bound what one operation may store: chunks, and the bytes of text in them together, which
+	// overlap and levels make more than the text. What comes to more ends as failed, with the code "too_many_chunks" or
+	// "too_much_output". Defaults 200,000 and 512 MiB.
+	MaxChunks, MaxOutput int64
 	// Lease is how long an operation stays ours without a renewal. Default 5 s. It is renewed every third of it.
 	Lease time.Duration
 	// Poll is how often an idle lane asks the store without having been woken, ± 20 %. Default 1 s. Lapsed leases of
@@ -113,6 +117,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.LargeBytes <= 0 {
 		c.LargeBytes = 192 << 20
+	}
+	if c.MaxChunks <= 0 {
+		c.MaxChunks = 200_000
+	}
+	if c.MaxOutput <= 0 {
+		c.MaxOutput = 512 << 20
 	}
 	orDuration(&c.Lease, 5*time.Second)
 	orDuration(&c.Poll, time.Second)
@@ -267,7 +277,7 @@ func (w *Worker) Reserve(n store.NewOperation, splitter chunk.Splitter) (take *s
 	}
 	take = &store.Take{Worker: w.cfg.Name, Lease: w.cfg.Lease}
 	if text := n.Staged.Text(); text != "" && w.cfg.Here(n.Strategy) {
-		take.Chunks, take.Done = cut(n.Strategy, splitter, text)
+		take.Chunks, take.Done = w.cut(n.Strategy, splitter, text)
 	}
 	return take, func(made store.Created) {
 		if made.Run != nil {
@@ -288,15 +298,16 @@ func (w *Worker) Reserve(n store.NewOperation, splitter chunk.Splitter) (take *s
 
 // cut gives all chunks of a text that is one batch. Whatever stands in the way is left to a run, which knows what to do
 // about it.
-func cut(strategy string, splitter chunk.Splitter, text string) (all []store.Chunk, ok bool) {
+func (w *Worker) cut(strategy string, splitter chunk.Splitter, text string) (all []store.Chunk, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			all, ok = nil, false
 		}
 	}()
 	opened, b := time.Now(), batch{}
+	put := output{cfg: &w.cfg}
 	for span, err := range chunk.Guard(strategy, splitter, text) {
-		if err != nil || b.full(opened) {
+		if err != nil || b.full(opened) || put.add(span.Span) != nil {
 			return nil, false
 		}
 		b.chunks = append(b.chunks, b.add(text, span))
@@ -376,10 +387,14 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 	b := batch{first: op.Chunks, bytesDone: op.BytesDone}
 	skip := op.Chunks
 	opened := began
+	put := output{cfg: &w.cfg}
 	for span, err := range w.cfg.Split(ctx, plan, text) {
 		if broken := (*chunk.SplitError)(nil); errors.As(err, &broken) {
 			return &permanentError{"splitter_failed", err.Error()}
 		} else if err != nil {
+			return err
+		}
+		if err := put.add(span.Span); err != nil {
 			return err
 		}
 		// Only when another span has come is the batch known not to be the last.
@@ -408,6 +423,27 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 	b.bytesDone = op.BytesTotal
 	_, err = w.commit(ctx, r, &b, 0, true)
 	return err
+}
+
+// output counts what a run stores, what earlier attempts have stored included.
+type output struct {
+	cfg           *Config
+	chunks, bytes int64
+}
+
+// add takes one more chunk. The error is permanent: the next attempt would come to the same.
+func (o *output) add(s chunk.Span) error {
+	o.chunks++
+	o.bytes += int64(s.End - s.Start)
+	switch {
+	case o.chunks > o.cfg.MaxChunks:
+		return &permanentError{"too_many_chunks", fmt.Sprintf("These settings make more than %d chunks of the text: take a larger chunk size.",
+			o.cfg.MaxChunks)}
+	case o.bytes > o.cfg.MaxOutput:
+		return &permanentError{"too_much_output", fmt.Sprintf("The chunks have more than %d bytes of text together: take less overlap, or fewer sizes.",
+			o.cfg.MaxOutput)}
+	}
+	return nil
 }
 
 // batch gathers chunks and counts their characters, each stretch of text once.

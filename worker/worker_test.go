@@ -348,6 +348,57 @@ func TestPermanentErrorsEndAtOnceWithTheCause(t *testing.T) {
 }
 
 // TestTransientErrorIsTriedAgain: the texts cannot be read for a while.
+// TestOutputIsBounded: an operation may store so many chunks and bytes of text, and not one more; it fails at once and for
+// good, says what to change, and what a run has stored before counts.
+func TestOutputIsBounded(t *testing.T) {
+	t.Parallel()
+	const text = "abcdefghijklmnopqrst" // 20 bytes
+	ones := broken(func(y func(chunk.Chunk) bool) {
+		for i := range len(text) {
+			if !y(chunk.Chunk{Span: chunk.Span{Start: i, End: i + 1}}) {
+				return
+			}
+		}
+	})
+	overlapping := broken(func(y func(chunk.Chunk) bool) { // 11 of 10 bytes
+		for i := range 11 {
+			if !y(chunk.Chunk{Span: chunk.Span{Start: i, End: i + 10}}) {
+				return
+			}
+		}
+	})
+	for name, c := range map[string]struct {
+		splitter       chunk.Splitter
+		chunks, output int64
+		code           string
+	}{
+		"as many as may be": {ones, 20, 20, ""}, "one chunk more": {ones, 19, 1000, "too_many_chunks"},
+		"as much as may be": {overlapping, 1000, 110, ""}, "one byte more": {overlapping, 1000, 109, "too_much_output"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			b.start(worker.Config{Parse: parseAs(c.splitter), MaxChunks: c.chunks, MaxOutput: c.output})
+			op, ended := b.submit(text, `{}`)
+			await(t, "the end", ended)
+			switch got := b.operation(op.ID); {
+			case c.code == "" && got.Status != store.Completed:
+				t.Errorf("%+v, error %+v", got, got.Error)
+			case c.code != "" && (got.Status != store.Failed || got.Attempt != 1 || got.Error.Code != c.code || !strings.Contains(got.Error.Detail, "take ")):
+				t.Errorf("%+v, error %+v", got, got.Error)
+			}
+			w, err := worker.New(worker.Config{Store: b.store, Publish: b.publish, Woken: func(store.Lane) <-chan struct{} { return nil },
+				MaxChunks: c.chunks, MaxOutput: c.output})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if all, ok := w.Cut(c.splitter, text); ok != (c.code == "") || ok != (len(all) > 0) {
+				t.Errorf("cut within the request: %d chunks, %v", len(all), ok)
+			}
+		})
+	}
+}
+
 func TestTransientErrorIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

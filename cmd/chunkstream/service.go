@@ -36,6 +36,8 @@ type backing struct {
 	Workers     int           `default:"-1" help:"Large documents worked on at once; small ones have 32 slots for each. 0 serves without working; default: one per core."`
 	Lease       time.Duration `default:"5s" help:"How long a worker that has died keeps an operation from the others."`
 	PoisonAfter int           `default:"2" help:"Crashes in a row without progress that end an operation as failed."`
+	MaxChunks   int64         `default:"200000" help:"Chunks that one operation may make; with more it fails (too_many_chunks)."`
+	MaxOutput   int64         `name:"max-output-mib" default:"512" help:"MiB of text that the chunks of one operation may have together; with more it fails (too_much_output)."`
 	parseFlags
 	keepFlags
 	LogFormat string `enum:"auto,text,json" default:"auto" help:"Log as text or json; auto: text on a terminal, json otherwise."`
@@ -53,6 +55,10 @@ func (b *backing) check() error {
 	if b.ParseTime < time.Second || b.ParseMemory < 64 {
 		return &exitError{exitUsage, fmt.Errorf("--parse-time %v is less than 1s, or --parse-memory %d less than 64", b.ParseTime, b.ParseMemory),
 			"--parse-time 60s --parse-memory 512"}
+	}
+	if b.MaxChunks < 1 || b.MaxOutput < 1 || b.MaxOutput > 1<<20 {
+		return &exitError{exitUsage, fmt.Errorf("--max-chunks %d is less than 1, or --max-output-mib %d outside 1 to 1048576", b.MaxChunks, b.MaxOutput),
+			"--max-chunks 200000 --max-output-mib 512"}
 	}
 	if err := b.keepFlags.check(); err != nil {
 		return err
@@ -181,7 +187,7 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 	s.work, err = worker.New(worker.Config{
 		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse, Split: s.cut.split, Here: s.cut.here, Forget: s.forget,
 		Woken: func(l store.Lane) <-chan struct{} { return s.wake.Woken(string(l)) },
-		Name:  workerName(), LargeSlots: b.Workers, SmallSlots: smallSlots * b.Workers, Lease: b.Lease,
+		Name:  workerName(), MaxChunks: b.MaxChunks, MaxOutput: b.MaxOutput << 20, LargeSlots: b.Workers, SmallSlots: smallSlots * b.Workers, Lease: b.Lease,
 		Poll: min(time.Second, b.Lease/2), Drain: drainWork, Log: s.log,
 	})
 	if err != nil {
