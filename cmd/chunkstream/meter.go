@@ -81,6 +81,9 @@ func (m *meter) failed(path string, err error) {
 
 // problems tells of what --lint has found in a file.
 func (m *meter) problems(path string, all []check.Problem) {
+	if len(all) == 0 {
+		return // and the bar stays to be seen
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.erase()

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"regexp"
+	"strings"
 	"testing"
 
 	"chunkstream/files"
@@ -34,6 +35,9 @@ func TestMeterDraws(t *testing.T) {
 	m.draw()
 	m.terminal = true
 	m.draw()
+	if m.problems("a", nil); strings.HasSuffix(out.String(), "\x1b[K") {
+		t.Error("a file without problems takes the line away")
+	}
 	m.failed("b", errSomeFailed)
 	m.stop()
 	want := regexp.MustCompile("^chunking   1.0 MB of 4.0 MB · 1/2 files · [^·]+/s · 12,345 chunks · ETA [^·]+\n" +
