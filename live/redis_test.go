@@ -806,3 +806,44 @@ func TestQueueOverflow(t *testing.T) {
 		}
 	}
 }
+
+// TestForget: what Redis keeps of an operation that was deleted goes, and of no other; a late event of it, or a Redis that is
+// away, leaves nothing that stays.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	server := servertest.StartRedis(t)
+	j := newJournal()
+	rig, bus := redisRig(t, server.URL(), j, live.Config{})
+	connected(t, bus)
+	c := open(t, server.URL()).Commands
+	for _, id := range []string{"op_gone", "op_stays"} {
+		for _, e := range j.journey("ann", id, 3, event.Completed) {
+			rig.hub.Publish(e)
+		}
+	}
+	for _, id := range []string{"op_gone", "op_stays"} {
+		eventually(t, id+" is in Redis", func() bool {
+			n, err := c.Exists(t.Context(), live.OperationKey(id), live.StreamKey(id))
+			return err == nil && n == 2 && state(t, c, id) != ""
+		})
+	}
+	gone := func() bool {
+		n, err := c.Exists(t.Context(), live.OperationKey("op_gone"), live.StreamKey("op_gone"))
+		return err == nil && n == 0
+	}
+	if err := bus.Forget(t.Context(), []string{"op_gone", "op_never"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its keys are gone", gone)
+	if n, err := c.Exists(t.Context(), live.OperationKey("op_stays"), live.StreamKey("op_stays")); err != nil || n != 2 {
+		t.Errorf("of the other operation %d keys are left, %v, want 2", n, err)
+	}
+	rig.hub.Publish(j.journey("ann", "op_gone", 3, event.Completed)[2])
+	eventually(t, "a late event has brought them back", func() bool { return !gone() })
+	lifetimes(t, c, server)
+
+	server.Kill()
+	if err := bus.Forget(t.Context(), []string{"op_stays"}); err == nil {
+		t.Error("without a Redis it said that the keys are gone")
+	}
+}

@@ -48,8 +48,9 @@ type Config struct {
 	// SmallSlots and LargeSlots bound the operations in flight per lane. Defaults 16 and 2. Reserved ones and a claim made
 	// beside them may together use the small lane's room twice for a moment.
 	SmallSlots, LargeSlots int
-	// SmallBytes and LargeBytes bound the text in flight per lane, in bytes. Defaults 16 MiB and 192 MiB. A text larger
-	// than the bound runs alone.
+	// SmallBytes and LargeBytes bound the text in flight per lane, in bytes. Defaults 16 MiB and 192 MiB, or a sixteenth and a
+	// quarter of Go's memory limit (GOMEMLIMIT) when that is less: beside a text there are its copies on the way from the
+	// database and to a child. A text larger than the bound runs alone.
 	SmallBytes, LargeBytes int64
 	// MaxChunks and MaxOutput bound what one operation may store: chunks, and the bytes of text in them together, which
 	// overlap and levels make more than the text. What comes to more ends as failed, with the code "too_many_chunks" or
@@ -112,11 +113,12 @@ func (c Config) withDefaults() Config {
 	}
 	orInt(&c.SmallSlots, 16)
 	orInt(&c.LargeSlots, 2)
+	limit := debug.SetMemoryLimit(-1) // only asks
 	if c.SmallBytes <= 0 {
-		c.SmallBytes = 16 << 20
+		c.SmallBytes = min(16<<20, limit/16)
 	}
 	if c.LargeBytes <= 0 {
-		c.LargeBytes = 192 << 20
+		c.LargeBytes = min(192<<20, limit/4)
 	}
 	if c.MaxChunks <= 0 {
 		c.MaxChunks = 200_000
