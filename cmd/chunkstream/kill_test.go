@@ -50,7 +50,7 @@ func TestKillAtTheDefaultLease(t *testing.T) {
 	var worst time.Duration
 	for i := range kills(t, 10) {
 		op, err := s.client().Submit(t.Context(), client.Submission{Text: strings.NewReader(fmt.Sprint(i, text)),
-			Settings: url.Values{"chunk_size": {"25"}}})
+			Settings: url.Values{"chunk_size": {"40"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
