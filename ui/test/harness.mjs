@@ -1,8 +1,9 @@
 // A real server and a real browser for the tests, and for the picture in the README.
 
+import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromium } from 'playwright-core'
@@ -174,3 +175,71 @@ const joined = (ranges = []) => ranges.reduce((out, r) => {
   else out.push([...r])
   return out
 }, [])
+
+const axe = await readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
+
+/** A text that would do harm if it became HTML. */
+export const attack = '<img src=x onerror="window.hit=1"><script>window.hit=1</script><svg onload="window.hit=1"></svg>'
+
+/** What the playground begins with. */
+export const guide = await readFile(new URL('../src/samples/guide.md', import.meta.url), 'utf8')
+
+/** Closes the page after nothing was complained of. */
+export async function finish(page, name) {
+  if (name) await page.screenshot({ path: `${screenshots}${name}.png` })
+  assert.deepEqual(page.complaints, [])
+  await page.context().close()
+}
+
+/** axe finds nothing against WCAG 2.2 AA. */
+export async function accessible(page, what) {
+  await page.evaluate(axe)
+  const found = await page.evaluate(() => window.axe.run(document, {
+    runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], resultTypes: ['violations'],
+  }))
+  assert.deepEqual(found.violations.map((v) => [v.id, v.nodes.map((n) => [n.html.slice(0, 160), n.failureSummary])]), [], what)
+}
+
+/** Nothing is wider than the window, but what scrolls by itself on purpose. */
+export async function fits(page) {
+  assert.deepEqual(await page.evaluate(() => [document.documentElement, ...document.querySelectorAll('main *')]
+    .filter((e) => e.scrollWidth > e.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(e).overflowX) || e === document.documentElement && e.scrollWidth > innerWidth)
+    .filter((e) => !e.matches('.wrap, pre')).map((e) => e.className || e.tagName)), [])
+}
+
+/** No node came out of a text. */
+export async function harmless(page, what) {
+  const found = await page.evaluate(() => [window.hit ?? 0,
+    document.querySelectorAll('main img, main script, main iframe, main object, [onerror], [onload]').length])
+  assert.deepEqual(found, [0, 0], what)
+}
+
+export function drop(page, name, text) {
+  return page.evaluate(([name, text]) => {
+    const data = new DataTransfer()
+    data.items.add(new File([text], name, { type: 'text/plain' }))
+    document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))
+  }, [name, text])
+}
+
+export const preview = (server, text, query) =>
+  server.api(`/v1/preview?${query}`, { method: 'POST', body: text, headers: { 'Content-Type': 'text/plain' } })
+
+/** Waits until the n-th text is painted as the API cuts it. */
+export async function paintedAs(server, page, text, query, n = 0) {
+  const chunks = (await preview(server, text, `${query}&limit=1000`)).data
+  const want = wanted(text, chunks)
+  let got
+  try {
+    await until('the colours', async () => {
+      got = await painted(page, n)
+      return got.length === text.length && samePaint(got.layers, want)
+    })
+  } catch (late) {
+    assert.deepEqual(got?.layers, want) // says what is missing
+    throw late
+  }
+  return chunks
+}
+
+export const sampleText = (page) => page.evaluate(() => [...document.querySelectorAll('.text .block')].map((b) => b.firstChild.data).join(''))

@@ -1,15 +1,10 @@
 // The pages in a real browser, against a real server. Every test waits for what it wants to see, never for a time.
+// long.test.mjs has those that ./test all runs.
 
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { after, before, describe, test } from 'node:test'
-import { openBrowser, openPage, painted, program, samePaint, screenshots, Server, until, wanted } from './harness.mjs'
-
-const axe = await readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
-const attack = '<img src=x onerror="window.hit=1"><script>window.hit=1</script><svg onload="window.hit=1"></svg>'
+import { accessible, attack, drop, finish, fits, guide, harmless, openBrowser, openPage, painted, paintedAs, preview, sampleText, screenshots, Server, until, wanted } from './harness.mjs'
 
 let browser, server, idle // idle has no worker: what is submitted waits
 
@@ -21,71 +16,10 @@ after(async () => {
   await Promise.all([server?.end(), idle?.end()])
 })
 
-/** Closes the page after nothing was complained of. */
-async function finish(page, name) {
-  if (name) await page.screenshot({ path: `${screenshots}${name}.png` })
-  assert.deepEqual(page.complaints, [])
-  await page.context().close()
-}
-
-/** axe finds nothing against WCAG 2.2 AA. */
-async function accessible(page, what) {
-  await page.evaluate(axe)
-  const found = await page.evaluate(() => window.axe.run(document, {
-    runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], resultTypes: ['violations'],
-  }))
-  assert.deepEqual(found.violations.map((v) => [v.id, v.nodes.map((n) => [n.html.slice(0, 160), n.failureSummary])]), [], what)
-}
-
-/** Nothing is wider than the window, but what scrolls by itself on purpose. */
-async function fits(page) {
-  assert.deepEqual(await page.evaluate(() => [document.documentElement, ...document.querySelectorAll('main *')]
-    .filter((e) => e.scrollWidth > e.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(e).overflowX) || e === document.documentElement && e.scrollWidth > innerWidth)
-    .filter((e) => !e.matches('.wrap, pre')).map((e) => e.className || e.tagName)), [])
-}
-
-/** No node came out of a text. */
-async function harmless(page, what) {
-  const found = await page.evaluate(() => [window.hit ?? 0,
-    document.querySelectorAll('main img, main script, main iframe, main object, [onerror], [onload]').length])
-  assert.deepEqual(found, [0, 0], what)
-}
-
-function drop(page, name, text) {
-  return page.evaluate(([name, text]) => {
-    const data = new DataTransfer()
-    data.items.add(new File([text], name, { type: 'text/plain' }))
-    document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))
-  }, [name, text])
-}
-
-const preview = (text, query) =>
-  server.api(`/v1/preview?${query}`, { method: 'POST', body: text, headers: { 'Content-Type': 'text/plain' } })
-
-/** Waits until the n-th text is painted as the API cuts it. */
-async function paintedAs(page, text, query, n = 0) {
-  const chunks = (await preview(text, `${query}&limit=1000`)).data
-  const want = wanted(text, chunks)
-  let got
-  try {
-    await until('the colours', async () => {
-      got = await painted(page, n)
-      return got.length === text.length && samePaint(got.layers, want)
-    })
-  } catch (late) {
-    assert.deepEqual(got?.layers, want) // says what is missing
-    throw late
-  }
-  return chunks
-}
-
-const sampleText = (page) => page.evaluate(() => [...document.querySelectorAll('.text .block')].map((b) => b.firstChild.data).join(''))
-const guide = await readFile(new URL('../src/samples/guide.md', import.meta.url), 'utf8')
-
 describe('playground', { concurrency: 2 }, () => {
   test('a sample is there at once, and every colour is a chunk of the API', async () => {
     const page = await openPage(browser, server.url, { viewport: { width: 1400, height: 1800 } })
-    const chunks = await paintedAs(page, guide, 'strategy=markdown&chunk_size=500')
+    const chunks = await paintedAs(server, page, guide, 'strategy=markdown&chunk_size=500')
     assert.equal(await sampleText(page), guide)
     const numbers = await page.locator('.mark.start').allTextContents()
     assert.deepEqual(numbers, chunks.map((_, i) => String(i + 1)))
@@ -98,7 +32,7 @@ describe('playground', { concurrency: 2 }, () => {
     const text = 'Grüße, 世界! 😀👩‍👩‍👧 A sentence of some length. '.repeat(12) + '\n\nשלום עולם. مرحبا بالعالم.\n'
     await page.locator('.mark.start').first().waitFor()
     await drop(page, 'mixed 😀.txt', text)
-    await paintedAs(page, text, 'strategy=recursive&chunk_size=60&chunk_overlap=15')
+    await paintedAs(server, page, text, 'strategy=recursive&chunk_size=60&chunk_overlap=15')
     assert.equal(await page.locator('.name').textContent(), 'mixed 😀.txt')
     await finish(page, 'playground-overlap')
   })
@@ -113,7 +47,7 @@ describe('playground', { concurrency: 2 }, () => {
 
   test('a click, and the keys alone, say why a chunk ends where it does', async () => {
     const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=300;sample=guide`, { viewport: { width: 1400, height: 1800 } })
-    const chunks = await paintedAs(page, guide, 'strategy=recursive&chunk_size=300')
+    const chunks = await paintedAs(server, page, guide, 'strategy=recursive&chunk_size=300')
     await page.keyboard.press('j')
     await page.keyboard.press('j')
     await page.getByRole('heading', { name: `Chunk 2 of ${chunks.length}` }).waitFor()
@@ -180,13 +114,13 @@ describe('playground', { concurrency: 2 }, () => {
 
   test('sliders are followed, and the answer for an older text is dropped', async () => {
     const page = await openPage(browser, `${server.url}/#s=fixed_size&chunk_size=500;sample=guide`, { viewport: { width: 1400, height: 1800 } })
-    await paintedAs(page, guide, 'strategy=fixed_size&chunk_size=500')
+    await paintedAs(server, page, guide, 'strategy=fixed_size&chunk_size=500')
     const slider = page.getByLabel('chunk size, roughly', { exact: true })
     await slider.focus()
     for (let i = 0; i < 25; i++) await page.keyboard.press('ArrowLeft')
     const size = await page.locator('#f-chunk_size').inputValue()
     assert.notEqual(size, '500')
-    await paintedAs(page, guide, `strategy=fixed_size&chunk_size=${size}`)
+    await paintedAs(server, page, guide, `strategy=fixed_size&chunk_size=${size}`)
     let release
     const held = new Promise((go) => (release = go))
     let asked = 0
@@ -201,18 +135,18 @@ describe('playground', { concurrency: 2 }, () => {
     const text = 'new text, longer than the old one. '.repeat(40)
     await drop(page, 'new.txt', text)
     release()
-    await paintedAs(page, text, `strategy=fixed_size&chunk_size=${size}`)
+    await paintedAs(server, page, text, `strategy=fixed_size&chunk_size=${size}`)
     assert.equal(asked, 2)
     await finish(page)
   })
 
-  test('a megabyte is painted where it is seen, and nothing is cut short', async (t) => {
+  test('a megabyte is painted where it is seen, and nothing is cut short', async () => {
     const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=400`)
     await page.locator('.mark.start').first().waitFor()
     const line = 'The tide comes twice a day, fifty minutes later every time, and never quite as high as the day before. '
     const text = Array.from({ length: 1600 }, (_, i) => `${i}. ${line.repeat(6)}`).join('\n').slice(0, 1 << 20)
     await drop(page, 'megabyte.txt', text)
-    const chunks = (await preview(text, 'strategy=recursive&chunk_size=400&limit=20000&texts=false')).data
+    const chunks = (await preview(server, text, 'strategy=recursive&chunk_size=400&limit=20000&texts=false')).data
     await page.locator(`[data-chunks="${chunks.length}"]`).waitFor()
     await until('colours', async () => (await painted(page)).layers['chunk-0']?.length > 0)
     const { layers, length } = await painted(page)
@@ -222,25 +156,6 @@ describe('playground', { concurrency: 2 }, () => {
     await page.locator('.text').evaluate((e) => e.scrollTo(0, e.scrollHeight))
     const last = chunks[chunks.length - 1]
     await until('the end', async () => Object.values((await painted(page)).layers).flat().some((r) => r[1] === last.end_char))
-    // For people, not for the verdict: how long from an answer to the picture.
-    await page.evaluate(() => {
-      window.took = []
-      const json = Response.prototype.json
-      Response.prototype.json = async function () {
-        const value = await json.call(this)
-        if (this.url.includes('/v1/preview')) {
-          const began = performance.now()
-          requestAnimationFrame(() => setTimeout(() => window.took.push(performance.now() - began)))
-        }
-        return value
-      }
-    })
-    const slider = page.getByLabel('chunk size, roughly', { exact: true })
-    await slider.focus()
-    for (let i = 0; i < 8; i++) await page.keyboard.press('ArrowRight')
-    await until('a frame', () => page.evaluate(() => window.took.length > 0))
-    const took = await page.evaluate(() => window.took.sort((a, b) => a - b))
-    t.diagnostic(`1 MB in ${chunks.length} chunks: a new cut is painted ${Math.round(took[took.length >> 1])} ms after its answer (median of ${took.length})`)
     await finish(page)
   })
 
@@ -264,7 +179,7 @@ describe('playground', { concurrency: 2 }, () => {
     await page.getByRole('button', { name: 'Differences', pressed: true }).waitFor()
     // A chunk that all three have is not coloured; every other is.
     const names = await page.locator('.column .status button[aria-pressed]').allTextContents()
-    const all = await Promise.all(names.map((n) => preview(guide, `strategy=${n}&chunk_size=500&limit=1000`)))
+    const all = await Promise.all(names.map((n) => preview(server, guide, `strategy=${n}&chunk_size=500&limit=1000`)))
     const key = (c) => `${c.start_char} ${c.end_char}`
     const shared = all.map((p) => new Set(p.data.map(key))).reduce((a, b) => new Set([...a].filter((k) => b.has(k))))
     await until('plain marks', async () => {
@@ -277,89 +192,6 @@ describe('playground', { concurrency: 2 }, () => {
     await until('three columns', async () => (await again.locator('.text').count()) === 3)
     await again.getByRole('button', { name: 'Differences', pressed: true }).waitFor()
     await finish(again, 'differences')
-    await finish(page)
-  })
-
-  test('hierarchical chunks are a tree, and each level is a picture', async () => {
-    const page = await openPage(browser, `${server.url}/#s=hierarchical&chunk_size=900&child_sizes=[300];sample=guide;`)
-    await page.locator('#strategy').selectOption('hierarchical')
-    await page.getByRole('button', { name: 'smallest' }).click()
-    await page.getByRole('button', { name: 'Tree' }).click()
-    await page.locator('.tree .node').nth(3).waitFor()
-    await accessible(page, 'tree')
-    await finish(page, 'tree')
-  })
-
-  test('the same as a command: what is copied gives the chunks that are seen', async () => {
-    const query = 'strategy=recursive&chunk_size=300&min_chunk_size=20'
-    const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=300&min_chunk_size=20&separators=%5B%22%5Cn%22%2C%22+%22%5D;sample=guide`)
-    const code = page.locator('pre')
-    await until('the command', async () => (await code.textContent()).includes('chunkstream chunk guide.md --strategy=recursive --chunk-size=300'))
-    const want = (await preview(guide, `${query}&separators=${encodeURIComponent('["\\n"," "]')}&limit=1000`)).data.map((c) => [c.start_byte, c.end_byte])
-    const folder = await mkdtemp(join(tmpdir(), 'chunkstream-copied-'))
-    try {
-      await writeFile(join(folder, 'guide.md'), guide)
-      await symlink(program, join(folder, 'chunkstream'))
-      const run = (command) => {
-        const { stdout, stderr } = spawnSync('/bin/sh', ['-c', command], { cwd: folder, encoding: 'utf8', env: { ...process.env, PATH: `${folder}:${process.env.PATH}` } })
-        return stdout || assert.fail(stderr)
-      }
-      const read = async (language) => {
-        await page.getByRole('button', { name: language, exact: true }).click()
-        return code.textContent()
-      }
-      const bytes = (lines) => lines.trim().split('\n').map((l) => JSON.parse(l)).map((c) => [c.start_byte, c.end_byte])
-      assert.deepEqual(bytes(run(`${await read('CLI')} --json`)), want, 'CLI')
-      const op = JSON.parse(run(`${await read('curl')} -s`))
-      assert.deepEqual((await server.api(`/v1/operations/${op.id}/chunks?limit=1000`)).data.map((c) => [c.start_byte, c.end_byte]), want, 'curl')
-      await writeFile(join(folder, 'it.py'), await read('Python'))
-      assert.equal(run('python3 it.py').trim().split('\n').length, want.length, 'Python')
-      await writeFile(join(folder, 'chunkstream.yaml'), await read('YAML'))
-      assert.deepEqual(bytes(run('chunkstream chunk guide.md --json')), want, 'YAML')
-      assert.match(await read('Go'), /chunk\.Parse\("recursive", \[\]byte\(/) // the README's test builds such a program
-    } finally {
-      await rm(folder, { recursive: true })
-    }
-    await finish(page)
-  })
-
-  test('a chunk in tokens, as the vocabulary has them', async () => {
-    const page = await openPage(browser, `${server.url}/#s=recursive&unit=tokens&chunk_size=40&tokenizer=o200k_base;sample=cjk&c=0`)
-    await page.getByText('Why here?').waitFor()
-    await page.getByText('Tokens', { exact: true }).click()
-    for (const n of [1, 2, 3]) {
-      await page.getByRole('heading', { name: `Chunk ${n} of` }).waitFor()
-      const size = (await page.locator('.size b').textContent()).replace(/\D/g, '')
-      await page.locator(`[data-tokens="${size}"]`).waitFor()
-      const text = await page.locator('.tokens').evaluate((e) => [...e.querySelectorAll('span')].map((s) => s.textContent).join(''))
-      const chunk = (await preview(await sampleText(page), 'strategy=recursive&unit=tokens&chunk_size=40&tokenizer=o200k_base')).data[n - 1]
-      assert.equal(text, chunk.text.replace(/\n/g, '↵').replace(/ /g, '·'))
-      assert.equal(await page.locator('.tokens span, .tokens .part').count(), Number(size))
-      if (n < 3) await page.keyboard.press('j')
-    }
-    await accessible(page, 'tokens')
-    await finish(page, 'tokens')
-  })
-
-  test('the checks find what chunkstream lint finds', async () => {
-    const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=100`, { viewport: { width: 1400, height: 1400 } })
-    await page.locator('.mark.start').first().waitFor()
-    const twice = 'The harbour master writes down every ship that comes and goes, and what it carries.'
-    const chinese = '我们今天讨论的是文本分块的方法和质量，以及如何比较不同的策略。每一种策略都有自己的优点和缺点，选择时要看文本的种类、问题的种类和可以花费的时间，没有一种是最好的。'
-    const text = [twice, 'Something else stands between the two of them, long enough to fill a chunk of its own.', twice.toUpperCase(), chinese,
-      'x'.repeat(150), chinese, 'More words. '.repeat(12)].join('\n\n')
-    await drop(page, 'twice.txt', text)
-    await page.locator('[data-check=copies]').waitFor()
-    const found = Object.fromEntries(await page.locator('[data-check]').evaluateAll((all) => all.map((e) => [e.dataset.check, Number(e.dataset.problems)])))
-    const file = join(server.data, 'twice.txt')
-    await writeFile(file, text)
-    const lint = spawnSync(program, ['lint', '--json', '--chunk-size=100', file], { encoding: 'utf8' })
-    const want = {}
-    for (const line of lint.stdout.trim().split('\n').map((l) => JSON.parse(l))) want[line.kind] = (want[line.kind] ?? 0) + 1
-    assert.equal(want.near_duplicate, 2, lint.stdout + lint.stderr)
-    assert.deepEqual([found.copies, found.words, found.limit], [want.near_duplicate, want.torn_word ?? 0, want.over_limit ?? 0])
-    await page.locator('[data-check=copies] button').click()
-    await page.getByRole('heading', { name: /^Chunk 3 of/ }).waitFor()
     await finish(page)
   })
 
@@ -399,17 +231,6 @@ describe('playground', { concurrency: 2 }, () => {
     await finish(page)
   })
 
-  test('right to left and East Asian texts keep their direction and their offsets', async () => {
-    const rtl = await readFile(new URL('../src/samples/rtl.txt', import.meta.url), 'utf8')
-    const page = await openPage(browser, `${server.url}/#s=sentence&chunk_size=120;sample=rtl`, { viewport: { width: 1400, height: 1200 } })
-    await paintedAs(page, rtl, 'strategy=sentence&chunk_size=120')
-    await page.screenshot({ path: `${screenshots}rtl.png` })
-    const cjk = await readFile(new URL('../src/samples/cjk.txt', import.meta.url), 'utf8')
-    await page.locator('#sample').selectOption('cjk')
-    await paintedAs(page, cjk, 'strategy=sentence&chunk_size=120')
-    await finish(page)
-  })
-
   test('texts and names never become nodes', async () => {
     const page = await openPage(browser, `${server.url}/#s=markdown&chunk_size=100`)
     await page.locator('.mark.start').first().waitFor()
@@ -444,7 +265,7 @@ describe('operations', { concurrency: 2 }, () => {
     await page.waitForURL('**/operations/op_*')
     const look = async () => {
       await page.locator('[data-status=completed]').waitFor()
-      const chunks = await paintedAs(page, guide, 'strategy=sentence&chunk_size=350')
+      const chunks = await paintedAs(server, page, guide, 'strategy=sentence&chunk_size=350')
       await page.getByRole('button', { name: 'Events' }).click()
       await page.locator('[data-live=ended]').waitFor()
       assert.equal(await page.getByRole('progressbar').getAttribute('aria-valuenow'), '100')
