@@ -65,7 +65,9 @@ describe('playground', { concurrency: 2 }, () => {
     // The same without a mouse: everything can be reached, and seen where it is.
     await page.locator('.logo').focus()
     const seen = new Set()
-    for (let i = 0; i < 60; i++) {
+    const wanting = () => ['theme', 'strategy', 'f-chunk_size', 'f-unit', 'sample'].filter((id) => !seen.has(id))
+    const text = () => [...seen].some((s) => s.startsWith('Text cut by recursive'))
+    for (let i = 0; i < 80 && (wanting().length || !text()); i++) {
       await page.keyboard.press('Tab')
       const at = await page.evaluate(() => {
         const e = document.activeElement
@@ -76,8 +78,8 @@ describe('playground', { concurrency: 2 }, () => {
       if (at.name || at.id) assert.ok(at.ring, `no focus to be seen on ${JSON.stringify(at)}`)
       seen.add(at.id || at.name)
     }
-    for (const id of ['theme', 'strategy', 'f-chunk_size', 'f-unit', 'sample']) assert.ok(seen.has(id), `${id} cannot be reached: ${[...seen].join(', ')}`)
-    assert.ok([...seen].some((s) => s.startsWith('Text cut by recursive')), 'the text cannot be reached')
+    assert.deepEqual(wanting(), [], `cannot be reached: ${[...seen].join(', ')}`)
+    assert.ok(text(), 'the text cannot be reached')
     await page.locator('.text').focus()
     await page.keyboard.press('?')
     await page.getByRole('dialog').waitFor()
