@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"chunkstream/chunk"
+	"chunkstream/client"
+	"chunkstream/servertest"
 )
 
 // cli runs the program in a folder and keeps its outputs apart.
@@ -356,4 +358,43 @@ func BenchmarkChunkCommand(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// An interrupt cancels what a server was asked for: nobody would read it.
+func TestChunkCommandInterruptedAtServer(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, servertest.FreeAddress(t), t.TempDir(), nil, "--workers", "0").ready()
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"a.txt": "One. Two."})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- (&chunkCmd{Paths: []string{filepath.Join(dir, "a.txt")}, Strategy: "recursive", sourceFlags: sourceFlags{Invalid: "reject"},
+			Server: "http://" + s.address}).Run(ctx, &screen{out: io.Discard, err: io.Discard})
+	}()
+	only := func() (op client.Operation) {
+		for o, err := range s.client().Operations(t.Context(), "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(o.Name, "a.txt") { // the other one is the sample
+				op = o
+			}
+		}
+		return op
+	}
+	for deadline := time.Now().Add(time.Minute); only().Status != "queued"; <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was submitted within a minute")
+		}
+	}
+	cancel()
+	if e, ok := errors.AsType[*exitError](<-ended); !ok || e.code != exitInterrupted {
+		t.Errorf("got %v", e)
+	}
+	if op := only(); op.Status != "cancelled" {
+		t.Errorf("the operation is %s, want cancelled", op.Status)
+	}
+	s.stop()
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"chunkstream/chunk"
 	"chunkstream/client"
@@ -69,7 +70,8 @@ func fromServer(err error) error {
 	return err
 }
 
-// remote has a server cut a text, and gives its chunks. moved is told how many bytes it has done since the last time.
+// remote has a server cut a text, and gives its chunks. moved is told how many bytes it has done since the last time. When
+// ctx ends first, the operation is cancelled.
 func remote(ctx context.Context, c *client.Client, name, text string, plan chunk.Plan, moved func(bytes int64)) (given, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(plan.Settings, &fields); err != nil {
@@ -90,6 +92,15 @@ func remote(ctx context.Context, c *client.Client, name, text string, plan chunk
 	if err != nil {
 		return nil, fromServer(err)
 	}
+	defer func() {
+		if ctx.Err() == nil {
+			return
+		}
+		// Nobody is left who would read its chunks. What has ended says so, and what cannot be reached ends by itself.
+		within, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer done()
+		_, _ = c.Cancel(within, op.ID)
+	}()
 	last := int64(0)
 	for e, err := range c.Watch(ctx, op.ID, client.FromNow) {
 		switch {
