@@ -88,6 +88,11 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 			return fmt.Errorf("bench: start a server: %w\n%s", err, child.log())
 		}
 	}
+	if child != nil && b.Database.Reveal() == "" {
+		if result.Disk, err = diskSync(child.data); err != nil {
+			return fmt.Errorf("bench: sync a file: %w", err)
+		}
+	}
 	l := &load{BenchServiceCmd: b, client: c, text: prose(int(b.Size), b.Seed), due: make(chan time.Time, 1<<16)}
 	before, err := child.redisCommands(ctx)
 	if err != nil {
@@ -403,6 +408,7 @@ type BenchResult struct {
 	Events     Spread  `json:"event_to_socket_ms"`
 	EventRate  float64 `json:"events_per_second"`
 
+	Disk  *Spread      `json:"disk_sync_ms,omitempty"`     // 64 KiB appended and synced where the data lies, just before
 	Redis *RedisSpread `json:"redis_command_ms,omitempty"` // of the server that was started, with --redis
 
 	ColdStart *ColdStart `json:"cold_start_ms,omitempty"`
@@ -514,6 +520,9 @@ func (r BenchResult) print(w io.Writer, asJSON bool) error {
 		row(s.name, "p50 %.2f ms · p99 %.2f ms · max %.2f ms", s.P50, s.P99, s.Max)
 	}
 	row("events", "%.0f/s", r.EventRate)
+	if r.Disk != nil {
+		row("disk: 64 KiB synced", "p50 %.2f ms · p99 %.2f ms · max %.2f ms", r.Disk.P50, r.Disk.P99, r.Disk.Max)
+	}
 	if r.Redis != nil {
 		row("Redis command", "p50 ≤ %g ms · p99 ≤ %g ms · %d of them", r.Redis.P50, r.Redis.P99, r.Redis.Commands)
 	}
