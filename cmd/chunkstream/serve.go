@@ -137,6 +137,7 @@ func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener,
 	serving.Go(func() error { return serveHTTP(server, listener, fail) })
 	profiler.serve(fail)
 	c.announce(listener.Addr(), loopback && !gate.Keyed(), firstKey, began, sample.Load())
+	giveBack()
 
 	select {
 	case <-ctx.Done():
