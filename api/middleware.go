@@ -155,6 +155,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.TLS != nil {
 		h["Strict-Transport-Security"] = aYear
 	}
+	if len(r.TransferEncoding) > 0 {
+		// There may have been a Content-Length too, which net/http drops: whoever is in front may have gone by that, and
+		// what follows would be a request to one of us alone (RFC 9112, section 6.3).
+		h["Connection"] = closes
+	}
 	if r.ContentLength != 0 {
 		// net/http reads the rest of a body that no handler has read, before it sends the answer. A body that is wanted
 		// gets more time as it arrives.
@@ -242,6 +247,7 @@ var (
 	noContent  = []string{nothingCSP}
 	ownOrigin  = []string{"same-origin"}
 	noStore    = []string{"no-store"}
+	closes     = []string{"close"}
 )
 
 // nothingCSP is for what is no page: nothing in it may be loaded, run or shown in another page.
