@@ -18,6 +18,7 @@ var street = []room{
 	{"cmd/chunkstream", "flags, env, wiring, signals; one function starts and stops all", "*", "*"},
 	{"cmd/chaos", "breaks a service of real processes again and again, and looks whether anything was lost", "*", "*"},
 	{"cmd/chaos/seeded", "plants known bugs and shows what finds each", "", "context os os/exec os/signal time"},
+	{"packaging/vulndb", "turns the module golang.org/x/vulndb into a database for govulncheck", "", "os time"},
 	{"api", "HTTP: routes, problem+json, OpenAPI", "auth limit chunk extract export store dispatch live event crashpoint ui docs",
 		"context embed log/slog net net/http os time golang.org/x/sync" + huma + prometheus},
 	{"worker", "the whole story of one run, on one screen", "chunk extract store dispatch live event crashpoint",
