@@ -286,10 +286,7 @@ func TestSmuggling(t *testing.T) {
 	}
 	refused, harmless := 0, 0
 	for name, tt := range cases {
-		var statuses []int
-		for _, a := range s.all(tt.raw) {
-			statuses = append(statuses, a)
-		}
+		statuses := s.all(tt.raw)
 		got := 0
 		if len(statuses) > 0 {
 			got = statuses[0]
