@@ -286,3 +286,16 @@ func (s *Store) Synchronous(t testing.TB) int {
 	}
 	return level
 }
+
+// ReapDocument removes a piece of the document with the number of a staged text, as a reaper does that has seen that number
+// when it was another document's.
+func (s *Store) ReapDocument(t testing.TB, staged *Staged) {
+	t.Helper()
+	err := s.db.do(context.Background(), func(tx *tx) error {
+		_, err := tx.reapDocument(staged.num)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

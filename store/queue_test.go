@@ -396,3 +396,24 @@ func testReapBesideCreate(t *testing.T, on backend) {
 	}
 	sound(t, s, true)
 }
+
+// TestReapOfANumberThatIsTakenAgain: SQLite gives the number of the newest document again once that is gone. A reaper that
+// saw it before must leave the text that has it now alone.
+func TestReapOfANumberThatIsTakenAgain(t *testing.T) { onEach(t, testReapOfANumberThatIsTakenAgain) }
+
+func testReapOfANumberThatIsTakenAgain(t *testing.T, on backend) {
+	s := on.open(t, store.Config{})
+	text := strings.Repeat("0123456789", 60_000)
+	staged, err := s.Stage(t.Context(), owner, strings.NewReader(text), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ReapDocument(t, staged)
+	c, err := s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: staged, Strategy: "r", Settings: []byte("{}"), SplitterVersion: version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := s.CountRows(t, "document_parts"); n != 3 || c.Document.Bytes != int64(len(text)) {
+		t.Errorf("%d parts of %d bytes are left, want 3", n, c.Document.Bytes)
+	}
+}

@@ -294,8 +294,11 @@ func (t *tx) reapOperations(all []ended) ([]ended, error) {
 // reapDocument removes one piece of a document that is deleting or forgotten, children first, down to
 // the document itself, and gives the operations that are gone.
 func (t *tx) reapDocument(num int64) ([]string, error) {
-	// This also keeps a second reaper out, and finds that a staged text was claimed in the last moment.
-	if n, err := t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1 AND state <> 'ready'`, num); err != nil || n == 0 {
+	// This also keeps a second reaper out, and finds that a staged text was claimed in the last moment, or that another
+	// reaper was faster and SQLite has given the number to a text that is being received now.
+	n, err := t.exec(`UPDATE documents SET state = 'deleting' WHERE num = $1
+   AND (state = 'deleting' OR state = 'staged' AND created_at < `+nowMs+` - $2)`, num, stagedFor.Milliseconds())
+	if err != nil || n == 0 {
 		return nil, err
 	}
 	all, err := t.ended(`SELECT num, id, document, next_index + seq FROM operations WHERE document = $1 ORDER BY num LIMIT $2`,
@@ -307,7 +310,7 @@ func (t *tx) reapDocument(num int64) ([]string, error) {
 		gone, err := t.reapOperations(all)
 		return ids(gone), err
 	}
-	n, err := t.exec(`DELETE FROM document_parts WHERE key IN (SELECT key FROM document_parts
+	n, err = t.exec(`DELETE FROM document_parts WHERE key IN (SELECT key FROM document_parts
  WHERE key BETWEEN $1 AND $2 LIMIT $3)`, num*partsPerDocument, (num+1)*partsPerDocument-1, sweepParts)
 	if err != nil || n == sweepParts {
 		return nil, err
