@@ -55,11 +55,12 @@ var routeBodies = map[string]string{
 	"POST /v1/recommend": `{"text":"One. Two."}`, "POST /v1/tokens": `{"text":"One. Two."}`,
 	"POST /v1/batches": `{"documents":[{"text":"One."}]}`, "POST /v1/batches/{id}/cancel": "", "POST /v1/batches/{id}/retry": "", "POST /v1/configurations": `{"name":"one"}`,
 	"PUT /v1/configurations/{id}": `{"name":"one"}`,
-	"POST /v1/keys":               `{"owner":"somebody"}`, "POST /v1/blocks": `{"kind":"token","value":"t-1"}`, "POST /v1/tickets": `{}`,
+	"POST /v1/webhooks":           `{"url":"https://hooks.example.com"}`, "POST /v1/webhooks/{id}/rotate": "", "POST /v1/webhooks/{id}/redeliver": "",
+	"POST /v1/keys": `{"owner":"somebody"}`, "POST /v1/blocks": `{"kind":"token","value":"t-1"}`, "POST /v1/tickets": `{}`,
 }
 
 // objects are somebody's: what the {id} of a path is.
-type objects struct{ operation, document, key, batch, configuration, script string }
+type objects struct{ operation, document, key, batch, configuration, webhook, script string }
 
 func (o objects) path(t *testing.T, route string) string {
 	t.Helper()
@@ -79,6 +80,8 @@ func (o objects) path(t *testing.T, route string) string {
 		id = o.configuration
 	case strings.HasPrefix(path, "/docs/"):
 		path = "/docs/elements-9.0.25.css"
+	case strings.HasPrefix(path, "/v1/webhooks/"):
+		id = o.webhook
 	case path == "/errors/{code}":
 		path = "/errors/not_found"
 	case path == "/ui/{file}":
@@ -165,10 +168,11 @@ func TestMatrix(t *testing.T) {
 		_, o.key = s.key(owner, 0, 0)
 		o.batch = s.post("/v1/batches", `{"documents":[{"text":"`+owner+`"}]}`, asJSON, bearer(k)).str(t, "id")
 		o.configuration = s.post("/v1/configurations", `{"name":"of `+owner+`"}`, asJSON, bearer(k)).str(t, "id")
+		o.webhook = s.post("/v1/webhooks", `{"url":"https://hooks.example.com"}`, asJSON, bearer(k)).str(t, "id")
 		return o
 	}
 	alice := mine("alice")
-	missing := objects{"op_0", "doc_0", "key_0", "bat_0", "cfg_0", ""}
+	missing := objects{"op_0", "doc_0", "key_0", "bat_0", "cfg_0", "whk_0", ""}
 	if alice.script = regexp.MustCompile(`/ui/[^"]+\.js`).FindString(string(s.get("/").body)); alice.script == "" {
 		t.Fatal("the page loads no script")
 	}

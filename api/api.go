@@ -26,6 +26,7 @@ import (
 	"chunkstream/limit"
 	"chunkstream/live"
 	"chunkstream/store"
+	"chunkstream/webhook"
 )
 
 // The limits of one request.
@@ -74,6 +75,8 @@ type Config struct {
 	// Tokens gives where each token of a text ends, in bytes, for every tokenizer that Parse takes.
 	Tokens func(tokenizer, text string) ([]int, error)
 	Log    *slog.Logger
+	// Webhooks says which addresses may be told; it is to be the deliverer's. The zero value: https on the public Internet.
+	Webhooks webhook.Policy
 	// Limit bounds the requests of each owner. nil: they are not bounded.
 	Limit *limit.Limiter
 	// MaxStored is how many bytes of texts an owner may have, with an error of what is under way at that moment. 0: as many

@@ -29,6 +29,7 @@ type BatchBody struct {
 
 	Configuration string `json:"configuration,omitempty" doc:"A saved configuration, by id or name, in place of strategy and config"`
 
+	Webhook   string          `json:"webhook,omitempty" doc:"The id of a webhook that is to be told of the end of each"`
 	Documents []BatchDocument `json:"documents" minItems:"1" maxItems:"100"`
 }
 
@@ -118,11 +119,18 @@ func (a *API) submitBatch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	f, err := a.readJSON(w, r, MaxText, "name", "strategy", "config", "configuration", "documents")
+	f, err := a.readJSON(w, r, MaxText, "name", "strategy", "config", "configuration", "webhook", "documents")
 	if err != nil {
 		return err
 	}
 	items, name, err := a.batchItems(ctx, f)
+	if err != nil {
+		return err
+	}
+	hook, err := f.text("webhook")
+	if err == nil && f.has("webhook") {
+		err = a.hook(ctx, hook)
+	}
 	if err != nil {
 		return err
 	}
@@ -138,7 +146,7 @@ func (a *API) submitBatch(w http.ResponseWriter, r *http.Request) error {
 			sum := sha256.Sum256([]byte(fmt.Sprintf("%s\x00%d", key, i)))
 			itemKey = "batch-" + hex.EncodeToString(sum[:])
 		}
-		op, err := a.submitItem(ctx, item, itemKey)
+		op, err := a.submitItem(ctx, item, hook, itemKey)
 		if err != nil {
 			return below(f.at("documents", i), err)
 		}
@@ -209,7 +217,7 @@ func (a *API) batchItems(ctx context.Context, f fields) (items []batchItem, name
 	return items, name, nil
 }
 
-func (a *API) submitItem(ctx context.Context, item batchItem, key string) (string, error) {
+func (a *API) submitItem(ctx context.Context, item batchItem, hook, key string) (string, error) {
 	var staged *store.Staged
 	if item.documentID == "" {
 		var err error
@@ -219,7 +227,7 @@ func (a *API) submitItem(ctx context.Context, item batchItem, key string) (strin
 	}
 	made, err := a.create(ctx, store.NewOperation{
 		Owner: owner(ctx), Name: item.name, Staged: staged, DocumentID: item.documentID, Strategy: item.plan.Strategy,
-		Settings: item.plan.Settings, SplitterVersion: chunk.Version, IdempotencyKey: key, Configuration: item.used,
+		Settings: item.plan.Settings, SplitterVersion: chunk.Version, IdempotencyKey: key, Configuration: item.used, Webhook: hook,
 		RequestHash: requestHash("", item.documentID, item.name, item.plan.Strategy, string(item.plan.Settings)),
 	}, item.plan.Splitter)
 	if err != nil {

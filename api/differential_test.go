@@ -112,8 +112,12 @@ func TestNothingOpensWhenSomethingFails(t *testing.T) {
 	if err := st.CreateBatch(t.Context(), "alice", batch, "", []string{made.Operation.ID}); err != nil {
 		t.Fatal(err)
 	}
+	hook, err := st.CreateWebhook(t.Context(), store.NewWebhook{Owner: "alice", URL: "https://hooks.example.com", Secret: "whsec_", Everything: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, target := s.key("somebody", 0, 0)
-	o := objects{operation: made.Operation.ID, document: made.Document.ID, key: target, batch: batch, configuration: saved.ID, script: "/ui/none.js"}
+	o := objects{operation: made.Operation.ID, document: made.Document.ID, key: target, batch: batch, configuration: saved.ID, webhook: hook.ID, script: "/ui/none.js"}
 	if _, err := st.Block(t.Context(), "owner", "mallory", "", store.Act{}); err != nil {
 		t.Fatal(err)
 	}

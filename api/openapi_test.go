@@ -116,7 +116,7 @@ func TestOpenAPI(t *testing.T) {
 		"Operation": operationFields, "Chunk": slices.Sorted(slices.Values(slices.Concat(chunkFields, rareChunkFields))), "OperationPage": pageFields, "Document": documentFields,
 		"ChunkPage": {"at", "data", "has_more", "next_cursor", "operation_id", "operation_status"}, "Links": linkFields,
 		"Problem":    {"code", "detail", "param", "request_id", "status", "suggestion", "title", "type"},
-		"SubmitBody": {"config", "configuration", "document_id", "name", "strategy", "text"},
+		"SubmitBody": {"config", "configuration", "document_id", "name", "strategy", "text", "webhook"},
 		"Event":      {"data", "operation_id", "seq", "time", "type"},
 	} {
 		wantFields(t, "schema "+name, dig(doc, "components", "schemas", name, "properties"), fields)
@@ -131,7 +131,7 @@ func TestExamplesWork(t *testing.T) {
 	s := idle(t)
 	doc := openAPI(t, s)
 	for path, status := range map[string]int{"/v1/operations": 202, "/v1/preview": 200, "/v1/compare": 200, "/v1/recommend": 200,
-		"/v1/batches": 202, "/v1/configurations": 201, "/v1/blocks": 200, "/v1/keys": 201} {
+		"/v1/batches": 202, "/v1/configurations": 201, "/v1/webhooks": 201, "/v1/blocks": 200, "/v1/keys": 201} {
 		content := dig(doc, "paths", path, "post", "requestBody", "content")
 		for kind, media := range content.(map[string]any) {
 			example := dig(media, "example")
@@ -176,7 +176,7 @@ func TestDescribedFieldsAreTaken(t *testing.T) {
 				switch name {
 				case "strategy":
 					code = "unknown_strategy"
-				case "configuration":
+				case "configuration", "webhook":
 					status, code = 404, "not_found"
 				}
 				if p := wantProblem(t, tt.path+" "+name, a, status, code); p != nil && p["param"] != name {

@@ -28,6 +28,7 @@ type Operation struct {
 	Source          *Source `json:"source" doc:"What its text was made from; null for an operation of a version that did not keep it"`
 	SplitterVersion string  `json:"splitter_version" doc:"Same text, config and version: same chunks"`
 
+	Webhook       string             `json:"webhook" doc:"The webhook that it names, or empty"`
 	Configuration *UsedConfiguration `json:"configuration" doc:"The saved configuration that strategy and config are from, or null"`
 
 	RetryOf string `json:"retry_of" doc:"The operation that this one repeats, or empty"`
@@ -76,8 +77,8 @@ func viewOf(op store.Operation) Operation {
 	return Operation{
 		ID: op.ID, DocumentID: op.DocumentID, Name: op.Name, Status: string(op.Status), Strategy: op.Strategy,
 		Config: object(op.Settings), Source: viewOfSource(op.Source, op.BytesTotal, op.DocumentSHA256), SplitterVersion: op.SplitterVersion, RetryOf: op.RetryOf, Seq: op.Seq,
-		Configuration: viewOfUsed(op.Configuration),
-		Attempt:       op.Attempt, BytesTotal: op.BytesTotal, BytesDone: op.BytesDone, Chunks: op.Chunks,
+		Configuration: viewOfUsed(op.Configuration), Webhook: op.Webhook,
+		Attempt: op.Attempt, BytesTotal: op.BytesTotal, BytesDone: op.BytesDone, Chunks: op.Chunks,
 		CancelRequested: op.CancelRequested, Worker: op.Worker, DeadLetter: op.DeadLetter(), Error: op.Error,
 		CreatedAt: event.Time{Time: op.CreatedAt}, StartedAt: instant(op.StartedAt), FinishedAt: instant(op.FinishedAt),
 		Links: Links{

@@ -29,7 +29,7 @@ var (
 	operationFields = []string{
 		"attempt", "bytes_done", "bytes_total", "cancel_requested", "chunks", "config", "configuration", "created_at", "dead_letter", "document_id", "error",
 		"finished_at", "id", "links", "name", "retry_of", "seq", "source", "splitter_version", "started_at", "status", "strategy",
-		"worker",
+		"webhook", "worker",
 	}
 	linkFields  = []string{"cancel", "chunks", "document", "events", "self", "text", "ws"}
 	chunkFields = []string{

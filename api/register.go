@@ -143,6 +143,7 @@ func (a *API) register() {
 		Summary: "What my operations came to, by strategy, counted now",
 	}, a.statistics)
 	a.registerSaved()
+	a.registerWebhooks()
 	a.registerAccess()
 	typed(a, huma.Operation{
 		Method: "GET", Path: "/healthz", OperationID: "health", Tags: serviceTag, Security: noKey,
@@ -391,6 +392,7 @@ type SubmitBody struct {
 	Text       string `json:"text,omitempty" doc:"The document"`
 	DocumentID string `json:"document_id,omitempty" doc:"A document that is there already"`
 	Name       string `json:"name,omitempty" maxLength:"255" doc:"For people; shown in lists"`
+	Webhook    string `json:"webhook,omitempty" doc:"The id of a webhook that is to be told of the end"`
 	Strategy   string `json:"strategy,omitempty" default:"recursive"`
 	Config     object `json:"config,omitempty" doc:"The strategy's settings, see GET /v1/strategies"`
 
@@ -424,8 +426,9 @@ func submitOperation(a *API) huma.Operation {
 				"How to cut"),
 			configurationQuery,
 			inQuery("name", &huma.Schema{Type: huma.TypeString}, "For people; shown in lists. At most 255 characters"),
+			inQuery("webhook", str(), "The id of a webhook that is to be told of the end"),
 		}, a.settingParams(), []*huma.Param{waitQuery, idempotencyHeader}),
-		RequestBody: bodies(a.formSchema("name"), schemaOf[SubmitBody](a), map[string]any{
+		RequestBody: bodies(a.formSchema("name", "webhook"), schemaOf[SubmitBody](a), map[string]any{
 			"text": "One sentence. Another one.", "config": map[string]any{"chunk_size": 20},
 		}),
 		Responses: a.accepted(),
@@ -518,7 +521,7 @@ func humaConfig(version string) huma.Config {
 			},
 			Security: []map[string][]string{{"key": {}}},
 			Tags: []*huma.Tag{
-				{Name: "operations"}, {Name: "events"}, {Name: "documents"}, {Name: "chunking"}, {Name: "configurations"}, {Name: "access"}, {Name: "service"},
+				{Name: "operations"}, {Name: "events"}, {Name: "documents"}, {Name: "chunking"}, {Name: "configurations"}, {Name: "webhooks"}, {Name: "access"}, {Name: "service"},
 			},
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},

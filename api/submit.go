@@ -50,7 +50,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	var staged *store.Staged
 	var seen *watched
 	in, err := a.receive(w, r, query, envelope{
-		fields: []string{"strategy", "configuration", "name"}, rawFields: []string{"encoding", "invalid"}, jsonFields: []string{"document_id"},
+		fields: []string{"strategy", "configuration", "name", "webhook"}, rawFields: []string{"encoding", "invalid"}, jsonFields: []string{"document_id"},
 		alsoQuery: []string{"wait"}, maxText: MaxText, maxJSON: MaxText,
 	}, func(text io.Reader) (err error) {
 		seen = watch(text)
@@ -79,6 +79,10 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	if in.configuration != "" {
 		// The same request is the same one also when the configuration has changed meanwhile.
 		n.RequestHash = requestHash("configuration", in.documentID, in.name, in.configuration, in.encoding+in.charset+in.invalid)
+	}
+	if in.webhook != nil {
+		n.Webhook = *in.webhook
+		n.RequestHash = requestHash(n.RequestHash, "webhook", n.Webhook)
 	}
 	made, err := a.create(ctx, n, in.plan.Splitter)
 	if err != nil {
@@ -188,7 +192,8 @@ type input struct {
 	limit      string // as given
 	texts      string // as given
 
-	configuration string // as given
+	configuration string  // as given
+	webhook       *string // as given
 }
 
 // receive reads a request for chunks in any of its three forms and hands its text, while it arrives, to sink; sink is
@@ -319,13 +324,17 @@ func (a *API) adopt(ctx context.Context, in *input, values url.Values, env envel
 		return both("configuration")
 	}
 	for _, name := range slices.Concat(env.fields, env.rawFields) {
-		text := values.Get(name)
+		text, given := values.Get(name), values.Has(name)
 		delete(values, name)
 		switch name {
 		case "strategy":
 			strategy = text
 		case "configuration":
 			in.configuration = text
+		case "webhook":
+			if given {
+				in.webhook = &text
+			}
 		case "name":
 			in.name = text
 		case "encoding":
@@ -345,6 +354,11 @@ func (a *API) adopt(ctx context.Context, in *input, values url.Values, env envel
 func (a *API) plan(ctx context.Context, in *input, saved bool, strategy string, settings []byte) (err error) {
 	if err := checkName(in.name); err != nil {
 		return err
+	}
+	if in.webhook != nil {
+		if err := a.hook(ctx, *in.webhook); err != nil {
+			return err
+		}
 	}
 	if saved {
 		if settings != nil {
@@ -523,6 +537,9 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 			strategy, err = m.stringValue()
 		case "configuration":
 			in.configuration, err = m.stringValue()
+		case "webhook":
+			in.webhook = new(string)
+			*in.webhook, err = m.stringValue()
 		case "limit":
 			if in.limit = string(m.value); !isNumber(in.limit) {
 				err = problem("invalid_value", "limit", "limit must be a number")

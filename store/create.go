@@ -361,5 +361,10 @@ func (t *tx) record(num, seq, at int64, typ event.Type, op Operation, more ...fu
 	if err != nil {
 		return ev, fmt.Errorf("insert event: %w", err)
 	}
+	if typ.Terminal() {
+		if err := t.tell(num, at, typ); err != nil {
+			return ev, fmt.Errorf("insert deliveries: %w", err)
+		}
+	}
 	return ev, nil
 }

@@ -104,6 +104,14 @@ SELECT 'I12 events of no operation', '', 'operation number ' || e.operation || '
  WHERE o.num IS NULL
  GROUP BY e.operation;
 
+SELECT 'I12 deliveries of no operation', '', 'operation number ' || x.operation || ', ' || count(*) || ' deliveries'
+  FROM webhook_deliveries x LEFT JOIN operations o ON o.num = x.operation
+ WHERE o.num IS NULL
+ GROUP BY x.operation;
+
+SELECT 'I12 delivery of another owner', o.id, 'delivery ' || x.id FROM webhook_deliveries x JOIN operations o ON o.num = x.operation
+ WHERE o.owner <> x.owner;
+
 SELECT 'I12 parts of no document', '', 'document number ' || p.key / 65536 || ', ' || count(*) || ' parts'
   FROM document_parts p LEFT JOIN documents d ON d.num = p.key / 65536
  WHERE d.num IS NULL

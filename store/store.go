@@ -131,6 +131,7 @@ type Stats struct {
 	Queued, Processing  int64
 	OldestQueued        time.Duration // how long the oldest due operation has been waiting; 0 if none
 	Poisoned, Exhausted int64         // dead letters, by their code
+	Undelivered, Dead   int64         // deliveries to webhooks: pending, and given up within the last week
 	CheckpointErrors    int64         // SQLite's failed checkpoints since Open; each is tried again
 }
 
@@ -143,8 +144,10 @@ SELECT (SELECT count(*) FROM operations WHERE status = 'queued'),
        (SELECT count(*) FROM operations WHERE status = 'processing'),
        COALESCE((SELECT `+nowMs+` - min(run_after) FROM operations WHERE status = 'queued'), 0),
        (SELECT count(*) FROM operations o WHERE o.error_code = 'poison' AND o.removed = 0`+dead+`),
-       (SELECT count(*) FROM operations o WHERE o.error_code = 'attempts_exhausted' AND o.removed = 0`+dead+`)`).
-		one(&st.Queued, &st.Processing, &oldest, &st.Poisoned, &st.Exhausted)
+       (SELECT count(*) FROM operations o WHERE o.error_code = 'attempts_exhausted' AND o.removed = 0`+dead+`),
+       (SELECT count(*) FROM webhook_deliveries WHERE state = 'pending'),
+       (SELECT count(*) FROM webhook_deliveries WHERE state <> 'pending' AND state = 'dead')`).
+		one(&st.Queued, &st.Processing, &oldest, &st.Poisoned, &st.Exhausted, &st.Undelivered, &st.Dead)
 	if err != nil {
 		return Stats{}, fmt.Errorf("store: stats: %w", err)
 	}

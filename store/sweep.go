@@ -119,17 +119,18 @@ type Reaped struct {
 
 // Reap removes rows nobody can see any more, and those whose time is over: deleted documents with everything that hangs
 // on them, operations that ended longer ago than Config.Keep allows, staged texts that were never claimed, idempotency
-// keys past their day. An operation that has not ended is never touched. Each call does one bounded piece. Any number of
+// keys past their day, deliveries that ended a week ago. An operation that has not ended is never touched. Each call does one bounded piece. Any number of
 // processes may reap.
 func (s *Store) Reap(ctx context.Context) (Reaped, error) {
-	var document, keys, over int64
+	var document, keys, over, told int64
 	// Reading first keeps the sweep of a store with nothing to remove out of the writer.
 	err := s.read(ctx, `SELECT COALESCE((SELECT num FROM documents WHERE state <> 'ready'
     AND (state = 'deleting' OR created_at < `+nowMs+` - $1) ORDER BY created_at LIMIT 1), 0),
   (SELECT count(*) FROM (SELECT 1 FROM idempotency_keys WHERE created_at < `+nowMs+` - $2 LIMIT 1) AS old),
-  (SELECT count(*) FROM (`+s.cfg.Keep.over()+` LIMIT 1) AS due)`,
-		stagedFor.Milliseconds(), keptKeys.Milliseconds()).one(&document, &keys, &over)
-	if err != nil || document == 0 && keys == 0 && over == 0 {
+  (SELECT count(*) FROM (`+s.cfg.Keep.over()+` LIMIT 1) AS due),
+  (SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE state <> 'pending' AND ended_at < `+nowMs+` - $3 LIMIT 1) AS told)`,
+		stagedFor.Milliseconds(), keptKeys.Milliseconds(), deliveriesKept.Milliseconds()).one(&document, &keys, &over, &told)
+	if err != nil || document == 0 && keys == 0 && over == 0 && told == 0 {
 		return Reaped{}, found("reap", err)
 	}
 	var out Reaped
@@ -142,6 +143,14 @@ func (s *Store) Reap(ctx context.Context) (Reaped, error) {
 				return err
 			}
 			out.More = n == sweptKeys
+		}
+		if told > 0 {
+			n, err := t.exec(`DELETE FROM webhook_deliveries WHERE num IN
+ (SELECT num FROM webhook_deliveries WHERE state <> 'pending' AND ended_at < `+nowMs+` - $1 LIMIT $2)`, deliveriesKept.Milliseconds(), sweptKeys)
+			if err != nil {
+				return err
+			}
+			out.More = out.More || n == sweptKeys
 		}
 		var err error
 		switch {
@@ -280,7 +289,7 @@ func (t *tx) reapOperations(all []ended) ([]ended, error) {
 			return nil, nil // the rest with the next call
 		}
 	}
-	for _, table := range []string{"chunks WHERE operation", "operation_events WHERE operation", "operations WHERE num"} {
+	for _, table := range []string{"webhook_deliveries WHERE operation", "chunks WHERE operation", "operation_events WHERE operation", "operations WHERE num"} {
 		if err == nil {
 			_, err = t.exec(`DELETE FROM `+table+` IN `+these, string(list))
 		}

@@ -39,6 +39,8 @@ var stats = []stat{
 	gauge("dead_letters_exhausted", "Operations that failed because of too many transient errors.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.Exhausted) }),
 	gauge("operations_processing", "Operations under lease.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.Processing) }),
 	gauge("queue_oldest_age_seconds", "How long the oldest due operation has waited.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return s.OldestQueued.Seconds() }),
+	gauge("webhook_deliveries_pending", "Deliveries to webhooks that have not ended.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.Undelivered) }),
+	gauge("webhook_deliveries_dead", "Deliveries to webhooks that were given up within the last 7 days.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.Dead) }),
 	counter("checkpoint_errors_total", "Failed database checkpoints; each is tried again.", func(s store.Stats, _ live.Stats, _ worker.Stats) float64 { return float64(s.CheckpointErrors) }),
 	gauge("worker_running", "Operations in flight in this process.", func(_ store.Stats, _ live.Stats, w worker.Stats) float64 { return float64(w.Running) }),
 	counter("operations_completed_total", "Operations this process completed.", func(_ store.Stats, _ live.Stats, w worker.Stats) float64 { return float64(w.Completed) }),

@@ -114,8 +114,12 @@ func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener,
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	policy, err := c.webhookFlags.policy()
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	handler, err := api.New(api.Config{
-		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.hub.Publish, Limits: c.limits(), Limit: limiter, MaxStored: c.MaxStored, Gate: gate, Loopback: loopback, Proxies: c.proxies,
+		Store: s.db, Hub: s.hub, Wake: s.wakeLane, Reserve: s.work.Reserve, Publish: s.publish, Webhooks: policy, Limits: c.limits(), Limit: limiter, MaxStored: c.MaxStored, Gate: gate, Loopback: loopback, Proxies: c.proxies,
 		Version: version(), Metrics: s.registry, Parse: parser.Parse, Tokens: tokenEnds, Log: s.log, Ready: s.ready,
 	})
 	if err != nil {
@@ -123,7 +127,7 @@ func (c *serveCmd) serve(ctx context.Context, s *service, listener net.Listener,
 	}
 	if c.Database.Empty() { // nobody wants a sample in a database that they look after
 		// Before the first request can be answered, so that nobody ever sees an empty list.
-		if id, err := addSample(ctx, s.db, s.wakeLane, s.hub.Publish); err != nil {
+		if id, err := addSample(ctx, s.db, s.wakeLane, s.publish); err != nil {
 			s.log.Warn("the sample document could not be added", "error", err)
 		} else {
 			sample.Store(id)

@@ -26,6 +26,7 @@ import (
 	"chunkstream/secret"
 	"chunkstream/store"
 	"chunkstream/token"
+	"chunkstream/webhook"
 	"chunkstream/worker"
 )
 
@@ -41,6 +42,7 @@ type backing struct {
 	MaxOutput   int64         `name:"max-output-mib" default:"512" help:"MiB of text that the chunks of one operation may have together; with more it fails (too_much_output)."`
 	parseFlags
 	keepFlags
+	webhookFlags
 	LogFormat string `enum:"auto,text,json" default:"auto" help:"Log as text or json; auto: text on a terminal, json otherwise."`
 
 	streams int // open at once for each owner; 0: as many as the hub takes
@@ -62,6 +64,9 @@ func (b *backing) check() error {
 			"--max-chunks 200000 --max-output-mib 512"}
 	}
 	if err := b.keepFlags.check(); err != nil {
+		return err
+	}
+	if _, err := b.webhookFlags.policy(); err != nil {
 		return err
 	}
 	if b.PoisonAfter < 1 {
@@ -129,6 +134,7 @@ type service struct {
 	bus      live.Bus
 	hub      *live.Hub
 	work     *worker.Worker
+	webhooks *webhook.Deliverer
 	cut      cutter
 	forget   func(context.Context, []string) error // nil without Redis
 	roles    rolesCollector                        // with Redis
@@ -186,7 +192,7 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 		Missing: func(err error) bool { return errors.Is(err, store.ErrNotFound) },
 	})
 	s.work, err = worker.New(worker.Config{
-		Store: s.db, Publish: s.hub.Publish, Parse: parser.Parse, Split: s.cut.split, Here: s.cut.here, Forget: s.forget,
+		Store: s.db, Publish: s.publish, Parse: parser.Parse, Split: s.cut.split, Here: s.cut.here, Forget: s.forget,
 		Woken: func(l store.Lane) <-chan struct{} { return s.wake.Woken(string(l)) },
 		Name:  workerName(), MaxChunks: b.MaxChunks, MaxOutput: b.MaxOutput << 20, LargeSlots: b.Workers, SmallSlots: smallSlots * b.Workers, Lease: b.Lease,
 		Poll: min(time.Second, b.Lease/2), Drain: drainWork, Log: s.log,
@@ -195,6 +201,14 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 		return nil, err
 	}
 	s.registry = metrics(s.db, s.hub, s.work)
+	policy, err := b.webhookFlags.policy()
+	if err != nil {
+		return nil, err
+	}
+	s.webhooks, err = webhook.New(webhook.Config{Store: s.db, Policy: policy, Version: version(), Metrics: s.registry, Log: s.log, Timeout: b.WebhookTimeout})
+	if err != nil {
+		return nil, err
+	}
 	if s.conns != nil {
 		s.registry.MustRegister(s.roles)
 	}
@@ -224,6 +238,7 @@ func (s *service) start(ctx context.Context) {
 	var hubCtx, workCtx context.Context
 	hubCtx, s.endHub = context.WithCancel(base)
 	s.hubbing.Go(func() error { return s.hub.Run(hubCtx) })
+	s.hubbing.Go(func() error { return s.webhooks.Run(hubCtx) })
 	workCtx, s.endWork = context.WithCancel(base)
 	if s.workers > 0 {
 		s.working.Go(func() error { return s.work.Run(workCtx) })
@@ -231,6 +246,14 @@ func (s *service) start(ctx context.Context) {
 	if s.redis != nil {
 		// Its senders are the API as well, so it ends with the hub.
 		s.hubbing.Go(func() error { return s.redis.Run(hubCtx) })
+	}
+}
+
+// publish brings an event to those who watch, and has the webhooks told of an end soon.
+func (s *service) publish(e event.Owned) {
+	s.hub.Publish(e)
+	if e.Event.Type.Terminal() {
+		s.webhooks.Wake()
 	}
 }
 
