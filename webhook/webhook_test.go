@@ -212,6 +212,7 @@ func TestFailedAttempts(t *testing.T) {
 	hang, _ := receiver(t, func(int) int { <-hanging; return 200 })
 	t.Cleanup(func() { close(hanging) })
 	closed, _ := receiver(t, always(200))
+	s := open(t)
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
 	secure.StartTLS()
@@ -238,23 +239,30 @@ func TestFailedAttempts(t *testing.T) {
 		{"http://name.example:8080/", "refused: the address is not allowed", 0, store.DeliveryPending, "10.0.0.1"},
 		{"http://name.example:8080/", "the host name cannot be found", 0, store.DeliveryPending, "none"},
 	} {
-		s := open(t)
-		w, _ := hook(t, s, tt.url)
-		cfg := webhook.Config{Store: s, Policy: loop, Timeout: 300 * time.Millisecond}
-		cfg.Lookup = func(context.Context, string) ([]netip.Addr, error) {
-			if tt.lookup == "none" {
-				return nil, &net.DNSError{IsNotFound: true}
+		t.Run(tt.want, func(t *testing.T) {
+			w, _ := hook(t, s, tt.url)
+			cfg := webhook.Config{Store: s, Policy: loop, Timeout: 30 * time.Second}
+			if tt.url == hang {
+				cfg.Timeout = 100 * time.Millisecond
 			}
-			return []netip.Addr{netip.MustParseAddr(tt.lookup)}, nil
-		}
-		run(t, cfg)
-		end(t, s, "text")
-		until(t, tt.want, func() bool { return delivery(t, s, w.ID).Error != "" })
-		if d := delivery(t, s, w.ID); d.Error != tt.want && tt.want != "the receiver cannot be reached" || d.Status != tt.status || d.State != tt.state || d.Attempts != 1 {
-			t.Errorf("%s: got %+v, want %q and %d", tt.url, d, tt.want, tt.status)
-		} else if d.State == store.DeliveryPending && !d.DueAt.After(time.Now().Add(time.Second)) {
-			t.Errorf("%s: tried again at %v", tt.url, d.DueAt)
-		}
+			cfg.Lookup = func(context.Context, string) ([]netip.Addr, error) {
+				if tt.lookup == "none" {
+					return nil, &net.DNSError{IsNotFound: true}
+				}
+				return []netip.Addr{netip.MustParseAddr(tt.lookup)}, nil
+			}
+			run(t, cfg)
+			end(t, s, tt.url+tt.want)
+			until(t, tt.want, func() bool { return delivery(t, s, w.ID).Error != "" })
+			if d := delivery(t, s, w.ID); d.Error != tt.want && tt.want != "the receiver cannot be reached" || d.Status != tt.status || d.State != tt.state || d.Attempts != 1 {
+				t.Errorf("%s: got %+v, want %q and %d", tt.url, d, tt.want, tt.status)
+			} else if d.State == store.DeliveryPending && !d.DueAt.After(time.Now().Add(time.Second)) {
+				t.Errorf("%s: tried again at %v", tt.url, d.DueAt)
+			}
+			if err := s.DeleteWebhook(t.Context(), owner, w.ID); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

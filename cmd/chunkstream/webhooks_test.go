@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"chunkstream/client"
+	"chunkstream/secret"
 	"chunkstream/servertest"
 	"chunkstream/store"
 )
@@ -30,13 +31,13 @@ func TestKilledDeliveries(t *testing.T) {
 		},
 		"postgres": func(t *testing.T) (store.Config, []string) {
 			url := servertest.StartPostgres(t).Database()
-			return store.Config{DatabaseURL: url}, []string{"--database", url}
+			return store.Config{DatabaseURL: secret.New(url)}, []string{"--database", url}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const n = 12
 			var mu sync.Mutex
-			secret, hang := "", true
+			signing, hang := "", true
 			ids, ended := map[string]string{}, map[string]bool{} // operation by delivery; operations that were taken
 			begun, gone := make(chan struct{}, 1000), make(chan struct{})
 			receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +52,7 @@ func TestKilledDeliveries(t *testing.T) {
 					}
 				}
 				mu.Lock()
-				key, errKey := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+				key, errKey := base64.StdEncoding.DecodeString(strings.TrimPrefix(signing, "whsec_"))
 				h := hmac.New(sha256.New, key)
 				fmt.Fprintf(h, "%s.%s.%s", r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp"), body)
 				if want := "v1," + base64.StdEncoding.EncodeToString(h.Sum(nil)); errKey != nil || r.Header.Get("webhook-signature") != want {
@@ -94,7 +95,7 @@ func TestKilledDeliveries(t *testing.T) {
 				t.Fatalf("%d, %v", res.StatusCode, err)
 			}
 			mu.Lock()
-			secret = made.Secret
+			signing = made.Secret
 			mu.Unlock()
 			want := map[string]bool{}
 			for i := range n {
