@@ -197,6 +197,11 @@ RETURNING num, document, created_at`
 			return fmt.Errorf("insert chunks: %w", err)
 		}
 	}
+	if op.Status == Completed {
+		if err := t.tell(op.ID, event.Completed); err != nil {
+			return fmt.Errorf("insert deliveries: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -362,7 +367,7 @@ func (t *tx) record(num, seq, at int64, typ event.Type, op Operation, more ...fu
 		return ev, fmt.Errorf("insert event: %w", err)
 	}
 	if typ.Terminal() {
-		if err := t.tell(num, at, typ); err != nil {
+		if err := t.tell(op.ID, typ); err != nil {
 			return ev, fmt.Errorf("insert deliveries: %w", err)
 		}
 	}

@@ -154,14 +154,14 @@ func (s *Store) DeleteWebhook(ctx context.Context, owner, id string) error {
 	return nil
 }
 
-// tell puts a delivery into the outbox for each webhook that is to be told of the terminal event typ, which the transaction
-// records at the time at. A delivery's id says of what and to whom, so that there is one of each.
-func (t *tx) tell(num, at int64, typ event.Type) error {
+// tell puts a delivery into the outbox for each webhook that is to be told of the terminal event typ, with which the
+// transaction ends the operation. A delivery's id says of what and to whom, so that there is one of each.
+func (t *tx) tell(operation string, typ event.Type) error {
 	return t.later(`
 INSERT INTO webhook_deliveries (id, webhook, operation, owner, due_at, created_at)
-SELECT 'msg_' || substr(o.id, 4) || '_' || substr(w.id, 5), w.num, o.num, o.owner, $1, $1
+SELECT 'msg_' || substr(o.id, 4) || '_' || substr(w.id, 5), w.num, o.num, o.owner, o.finished_at, o.finished_at
   FROM operations o JOIN webhooks w ON w.owner = o.owner AND (w.everything = 1 OR w.num = o.webhook)
- WHERE o.num = $2 AND w.events LIKE $3`, at, num, "% "+string(typ)+" %")
+ WHERE o.id = $1 AND w.events LIKE $2`, operation, "% "+string(typ)+" %")
 }
 
 // DeliveryState is what has become of a delivery.

@@ -127,6 +127,26 @@ func TestOutbox(t *testing.T) {
 	})
 }
 
+// TestOutboxOfShortTexts: what is completed in the transaction that creates it is told of too.
+func TestOutboxOfShortTexts(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		s := on.open(t, store.Config{})
+		w := newHook(t, s, owner, true)
+		made, err := s.Create(t.Context(), store.NewOperation{Owner: owner, Staged: stage(t, s, "text"), Strategy: "recursive", Settings: []byte(`{}`), SplitterVersion: version,
+			Take: &store.Take{Worker: "w", Lease: lease, Chunks: []store.Chunk{{EndByte: 4, EndChar: 4}}, Done: true}})
+		if err != nil || made.Operation.Status != store.Completed {
+			t.Fatalf("got %+v, %v", made.Operation, err)
+		}
+		if got := deliveries(t, s, w); len(got) != 1 || got[0].OperationID != made.Operation.ID {
+			t.Errorf("got %+v", got)
+		}
+		if a, err := s.ClaimDelivery(t.Context(), time.Minute, nil); err != nil || a == nil || a.Event.Type != event.Completed {
+			t.Errorf("got %+v, %v", a, err)
+		}
+		sound(t, s, true)
+	})
+}
+
 // TestDeliveriesEnd: an attempt whose time is over is fenced, one that fails comes again until a day is over, and what is
 // dead can be tried again.
 func TestDeliveriesEnd(t *testing.T) {
