@@ -84,6 +84,15 @@ func TestOpenAPI(t *testing.T) {
 				"#/components/schemas/Problem" {
 				t.Errorf("%s: the errors are not described as Problem", route)
 			}
+			fails := 0
+			for status, answer := range dig(op, "responses").(map[string]any) {
+				if ref, _ := dig(answer, "$ref").(string); ref == "#/components/responses/Problem"+status && status >= "400" {
+					fails++
+				}
+			}
+			if fails < 2 {
+				t.Errorf("%s: names %d errors", route, fails)
+			}
 			var inPath []string
 			params, _ := dig(op, "parameters").([]any)
 			for _, p := range params {

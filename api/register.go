@@ -519,9 +519,14 @@ func humaConfig(version string) huma.Config {
 					"key": {Type: "http", Scheme: "bearer", Description: "An API key, or a token of the identity provider; its scopes stand with each route. Not needed on loopback, unless access control was asked for."},
 				},
 			},
+			// Wherever it is served from.
+			Servers:  []*huma.Server{{URL: "/"}},
 			Security: []map[string][]string{{"key": {}}},
 			Tags: []*huma.Tag{
-				{Name: "operations"}, {Name: "events"}, {Name: "documents"}, {Name: "chunking"}, {Name: "configurations"}, {Name: "webhooks"}, {Name: "access"}, {Name: "service"},
+				{Name: "operations", Description: "Documents in, chunks out"}, {Name: "events", Description: "Progress, live"},
+				{Name: "documents", Description: "The texts that all offsets refer to"}, {Name: "chunking", Description: "Cutting without storing, and the strategies"},
+				{Name: "configurations", Description: "Saved settings"}, {Name: "webhooks", Description: "Addresses that are told when operations end"},
+				{Name: "access", Description: "Keys, blocks and the audit log"}, {Name: "service", Description: "Health, metrics, pages"},
 			},
 		},
 		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
@@ -530,9 +535,14 @@ func humaConfig(version string) huma.Config {
 }
 
 func (a *API) renderOpenAPI() (page, error) {
+	a.describeErrors(a.huma.OpenAPI())
 	b, err := json.MarshalIndent(a.huma.OpenAPI(), "", " ")
 	if err != nil {
 		return page{}, fmt.Errorf("api: describe: %w", err)
 	}
-	return newPage("application/json", "", "no-cache", b, nil), nil
+	packed, err := pack(b)
+	if err != nil {
+		return page{}, fmt.Errorf("api: describe: %w", err)
+	}
+	return newPage("application/json", "", "no-cache", b, packed), nil
 }
