@@ -680,6 +680,7 @@ func (st *stepper) all(cfg store.Config) {
 			return equal(len(swept), 2)
 		}
 	})
+	st.webhooks()
 	// What is read is read of operations that have ended.
 	st.keeps = true
 	var decoded store.Operation
@@ -979,6 +980,144 @@ func (st *stepper) all(cfg store.Config) {
 
 // recover does what workers do with what is left behind: leases lapse, somebody else takes the operations and completes
 // them.
+// webhooks are the steps of webhooks and their deliveries.
+func (st *stepper) webhooks() {
+	s, whole := st.s, st.whole
+	hook := func(everything bool) store.Webhook {
+		st.t.Helper()
+		w, err := s.CreateWebhook(st.t.Context(), store.NewWebhook{Owner: st.fresh("owner"), URL: "https://a.example", Secret: "s",
+			Events: []event.Type{event.Completed}, Everything: everything})
+		if err != nil {
+			st.t.Fatal(err)
+		}
+		return w
+	}
+	// told has something to deliver.
+	told := func() (store.Webhook, store.Created) {
+		st.t.Helper()
+		w := hook(true)
+		n := st.request(st.staged(w.Owner, st.fresh("told")))
+		n.Owner = w.Owner
+		n.Take = &store.Take{Worker: "w", Lease: time.Hour, Done: true, Chunks: cut(0, n.Staged.Text(), 10)}
+		c, err := s.Create(st.t.Context(), n)
+		if err != nil {
+			st.t.Fatal(err)
+		}
+		return w, c
+	}
+	taken := func() *store.Attempt {
+		st.t.Helper()
+		a, err := s.ClaimDelivery(st.t.Context(), time.Hour, nil)
+		if err != nil || a == nil {
+			st.t.Fatalf("got %v, %v", a, err)
+		}
+		return a
+	}
+
+	st.try("make a webhook", func() func(context.Context) error {
+		n := store.NewWebhook{Owner: st.fresh("owner"), URL: "https://a.example", Secret: "s", Events: []event.Type{event.Completed}}
+		return func(ctx context.Context) error { _, err := s.CreateWebhook(ctx, n); return err }
+	})
+	st.try("webhooks", func() func(context.Context) error {
+		w := hook(false)
+		return func(ctx context.Context) error {
+			all, err := s.Webhooks(ctx, w.Owner)
+			if err != nil {
+				return err
+			}
+			return equal(len(all), 1)
+		}
+	})
+	st.try("webhook", func() func(context.Context) error {
+		w := hook(false)
+		return func(ctx context.Context) error { _, err := s.Webhook(ctx, w.Owner, w.ID); return err }
+	})
+	st.try("give a webhook another secret", func() func(context.Context) error {
+		w := hook(false)
+		return func(ctx context.Context) error {
+			_, err := s.RotateWebhook(ctx, w.Owner, w.ID, "other", time.Hour)
+			return err
+		}
+	})
+	st.try("remove a webhook", func() func(context.Context) error {
+		w, _ := told()
+		return func(ctx context.Context) error { return s.DeleteWebhook(ctx, w.Owner, w.ID) }
+	})
+	st.try("deliveries", func() func(context.Context) error {
+		w, _ := told()
+		all, err := s.Deliveries(st.t.Context(), w.Owner, w.ID, "", "", 10)
+		if err != nil || len(all) != 1 {
+			st.t.Fatalf("got %v, %v", all, err)
+		}
+		return func(ctx context.Context) error {
+			before, err := s.Deliveries(ctx, w.Owner, w.ID, "", all[0].ID, 10)
+			if err != nil {
+				return err
+			}
+			return equal(len(before), 0)
+		}
+	})
+	st.try("claim a delivery", func() func(context.Context) error {
+		told()
+		return func(ctx context.Context) error {
+			a, err := s.ClaimDelivery(ctx, time.Hour, nil)
+			if err != nil {
+				return err
+			}
+			return equal(a != nil, true)
+		}
+	})
+	st.try("claim a delivery whose document is gone", func() func(context.Context) error {
+		w, c := told()
+		if err := whole.DeleteDocument(st.t.Context(), w.Owner, c.Document.ID); err != nil {
+			st.t.Fatal(err)
+		}
+		return func(ctx context.Context) error {
+			a, err := s.ClaimDelivery(ctx, time.Hour, nil)
+			if err != nil {
+				return err
+			}
+			return equal(a == nil, true)
+		}
+	})
+	st.try("end a delivery", func() func(context.Context) error {
+		told()
+		a := taken()
+		return func(ctx context.Context) error {
+			_, err := s.EndDelivery(ctx, a, store.Outcome{Delivered: true, Status: 200})
+			return err
+		}
+	})
+	st.try("deliver again", func() func(context.Context) error {
+		w, _ := told()
+		if _, err := whole.EndDelivery(st.t.Context(), taken(), store.Outcome{Dead: true}); err != nil {
+			st.t.Fatal(err)
+		}
+		return func(ctx context.Context) error {
+			n, err := s.Redeliver(ctx, w.Owner, w.ID)
+			if err != nil {
+				return err
+			}
+			return equal(n, 1)
+		}
+	})
+	st.try("reap deliveries", func() func(context.Context) error {
+		told()
+		if _, err := whole.EndDelivery(st.t.Context(), taken(), store.Outcome{Dead: true}); err != nil {
+			st.t.Fatal(err)
+		}
+		whole.Spoil(st.t, `UPDATE webhook_deliveries SET ended_at = 1`)
+		return func(ctx context.Context) error {
+			for {
+				r, err := s.Reap(ctx)
+				if err != nil || !r.More {
+					return err
+				}
+			}
+		}
+	})
+}
+
 func (st *stepper) recover() {
 	st.t.Helper()
 	ctx := st.t.Context()

@@ -170,7 +170,7 @@ func (s *Store) Plans(t testing.TB) map[string]string {
 // Clear removes all operations with what hangs on them.
 func (s *Store) Clear(t testing.TB) {
 	t.Helper()
-	for _, table := range []string{"operation_events", "chunks", "idempotency_keys", "operations"} {
+	for _, table := range []string{"operation_events", "chunks", "idempotency_keys", "webhook_deliveries", "operations"} {
 		s.write(t, `DELETE FROM `+table)
 	}
 }
