@@ -98,8 +98,8 @@ func (a *API) signInFailed(ctx context.Context, route string, shown bool, err er
 // refused writes down a refusal. Never what was shown.
 func (a *API) refused(ctx context.Context, route, code, actor string) {
 	a.metrics.refused.WithLabelValues(code).Inc()
-	a.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("code", code), slog.String("request_id", requestID(ctx)),
-		slog.String("route", route), slog.String("address", addressOf(ctx)), slog.String("actor", actor))
+	a.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "refused", traced(ctx, slog.String("code", code), slog.String("request_id", requestID(ctx)),
+		slog.String("route", route), slog.String("address", addressOf(ctx)), slog.String("actor", actor))...)
 }
 
 // spend takes a token of the owner's bucket and says in the answer how many are left

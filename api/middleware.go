@@ -21,9 +21,10 @@ import (
 
 // call is what one request carries besides itself.
 type call struct {
-	id   string
-	from netip.Addr // not valid without a network
-	who  auth.Principal
+	id    string
+	trace string     // id of the caller's trace; empty when none was named
+	from  netip.Addr // not valid without a network
+	who   auth.Principal
 	// unknown is set on a WebSocket that shows nothing in its handshake: its first message has to.
 	unknown bool
 }
@@ -146,7 +147,7 @@ func (rec *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // order in which they happen.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
-	c := &call{id: requestIDOf(r), from: clientAddress(r, a.cfg.Proxies)}
+	c := &call{id: requestIDOf(r), trace: traceOf(r.Header), from: clientAddress(r, a.cfg.Proxies)}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	rec := &recorder{ResponseWriter: w, req: r, grace: a.writeGrace}
 	h := w.Header()
@@ -168,8 +169,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		thrown := recover()
 		if thrown != nil && thrown != http.ErrAbortHandler {
-			a.cfg.Log.LogAttrs(r.Context(), slog.LevelError, "panic", slog.String("request_id", c.id),
-				slog.String("route", r.Pattern), slog.String("address", c.address()), slog.Any("panic", thrown), slog.String("stack", string(debug.Stack())))
+			a.cfg.Log.LogAttrs(r.Context(), slog.LevelError, "panic", traced(r.Context(), slog.String("request_id", c.id),
+				slog.String("route", r.Pattern), slog.String("address", c.address()), slog.Any("panic", thrown), slog.String("stack", string(debug.Stack())))...)
 			if rec.status == 0 {
 				p := problem("internal", "", "the log has the cause under this request id")
 				p.RequestID = c.id
@@ -271,6 +272,33 @@ func requestIDOf(r *http.Request) string {
 		return ids[0]
 	}
 	return "req_" + rand.Text()
+}
+
+// traceOf gives the id of the trace that a request belongs to (W3C Trace Context, section 3.2.2): 32 lower-case hex digits,
+// or nothing where there is none that is well-formed.
+func traceOf(h http.Header) string {
+	values := h["Traceparent"]
+	if len(values) != 1 {
+		return ""
+	}
+	parts := strings.Split(values[0], "-")
+	if len(parts) < 4 || parts[0] == "00" && len(parts) > 4 || parts[0] == "ff" {
+		return ""
+	}
+	for i, digits := range []int{2, 32, 16, 2} {
+		if len(parts[i]) != digits || strings.Trim(parts[i], "0123456789abcdef") != "" || i > 0 && i < 3 && strings.Trim(parts[i], "0") == "" {
+			return ""
+		}
+	}
+	return parts[1]
+}
+
+// traced adds the request's trace, if it has one, to what the log says of it.
+func traced(ctx context.Context, attrs ...slog.Attr) []slog.Attr {
+	if c, ok := ctx.Value(callKey{}).(*call); ok && c.trace != "" {
+		attrs = append(attrs, slog.String("trace_id", c.trace))
+	}
+	return attrs
 }
 
 // wellFormed reports whether s is 1 to limit letters, digits and characters of more.

@@ -241,8 +241,8 @@ func (a *API) log(ctx context.Context, route string, p *Problem, err error) {
 	case p.Status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn
 	}
-	a.cfg.Log.LogAttrs(ctx, level, "request failed", slog.String("request_id", p.RequestID), slog.String("route", route),
-		slog.String("address", addressOf(ctx)), slog.String("code", p.Code), slog.Any("error", err))
+	a.cfg.Log.LogAttrs(ctx, level, "request failed", traced(ctx, slog.String("request_id", p.RequestID), slog.String("route", route),
+		slog.String("address", addressOf(ctx)), slog.String("code", p.Code), slog.Any("error", err))...)
 }
 
 func writeProblem(w http.ResponseWriter, p *Problem) {

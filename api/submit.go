@@ -98,6 +98,9 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 // create makes an operation and tells of it. A worker of this process that has room claims it with the creation, and
 // completes it when that is little work for splitter, which is needed with n.Staged alone; otherwise the workers are woken.
 func (a *API) create(ctx context.Context, n store.NewOperation, splitter chunk.Splitter) (made store.Created, err error) {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		n.Trace = c.trace
+	}
 	if a.cfg.Reserve != nil && n.Staged != nil {
 		if take, start := a.cfg.Reserve(n, splitter); take != nil {
 			n.Take = take
