@@ -88,7 +88,12 @@ func remote(ctx context.Context, c *client.Client, name, text string, plan chunk
 	if n := []rune(name); len(n) > 255 {
 		name = string(n[len(n)-255:])
 	}
-	op, err := c.Submit(ctx, client.Submission{Text: strings.NewReader(text), Name: name, Strategy: plan.Strategy, Settings: settings})
+	// The answer is waited for a little beyond an interrupt: without its id there is nothing to cancel.
+	outlives, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer done()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(2*time.Second, done) })
+	defer stop()
+	op, err := c.Submit(outlives, client.Submission{Text: strings.NewReader(text), Name: name, Strategy: plan.Strategy, Settings: settings})
 	if err != nil {
 		return nil, fromServer(err)
 	}
