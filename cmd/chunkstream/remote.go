@@ -88,6 +88,9 @@ func remote(ctx context.Context, c *client.Client, name, text string, plan chunk
 	if n := []rune(name); len(n) > 255 {
 		name = string(n[len(n)-255:])
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	// The answer is waited for a little beyond an interrupt: without its id there is nothing to cancel.
 	outlives, done := context.WithCancel(context.WithoutCancel(ctx))
 	defer done()

@@ -355,8 +355,8 @@ func source(db *store.Store) live.Source {
 	}
 }
 
-// giveBack returns the memory that starting took, above all 4 MiB for each migration that was read: an idle process would
-// hold it for minutes. It collects twice, for a pool keeps what it has through one collection.
+// giveBack returns the memory that starting took: an idle process would hold it for minutes. It collects twice, for a pool
+// keeps what it has through one collection.
 func giveBack() {
 	runtime.GC()
 	debug.FreeOSMemory()
