@@ -210,18 +210,19 @@ func byContent(text string) Format {
 	case isJSONL(text):
 		return Format{Kind: JSONL}
 	}
-	if language := looksCode(text); language != "" {
+	t := newSearched(text)
+	if language := looksCode(t); language != "" {
 		return Format{Kind: Code, Language: language} // "# x" is a comment in many languages, so before Markdown
 	}
-	if looksMarkdown(text) {
+	if looksMarkdown(t) {
 		return Format{Kind: Markdown}
 	}
-	for _, t := range []struct {
+	for _, table := range []struct {
 		comma rune
 		kind  Kind
 	}{{'\t', TSV}, {',', CSV}, {';', CSV}} {
-		if isTable(text, t.comma) {
-			return Format{Kind: t.kind}
+		if isTable(text, table.comma) {
+			return Format{Kind: table.kind}
 		}
 	}
 	return Format{Kind: PlainText}
@@ -273,32 +274,26 @@ func isJSONL(text string) bool {
 }
 
 // Each of these is a sign of Markdown; two different ones make a text Markdown.
-var markdownSigns = []*regexp.Regexp{
-	regexp.MustCompile(`(?m)^#{1,6} \S.*\n(\n|\z)`), // a comment goes on in the next line
-	regexp.MustCompile(`(?m)^[^\s|#].*\n(=|-){3,}\s*$`),
-	regexp.MustCompile(`!?\[[^\]\n]+\]\([^)\s]+\)`),
-	regexp.MustCompile("(?m)^ {0,3}(```|~~~)"),
-	regexp.MustCompile(`(?m)^\|?.*\|.*\n\|?\s*:?-{3,}:?\s*\|`),
-	regexp.MustCompile(`(?m)^ {0,3}[-*+] \S.*\n(.+\n)* {0,3}[-*+] \S`),
-	regexp.MustCompile(`\*\*[^*\s][^*\n]*\*\*`),
-	regexp.MustCompile("`[^`\n]+`"),
-}
+var markdownSigns = signs(
+	`^#{1,6} \S.*\n(\n|\z)`, // a comment goes on in the next line
+	`^[^\s|#].*\n(=|-){3,}\s*$`,
+	`!?\[[^\]\n]+\]\([^)\s]+\)`,
+	"^ {0,3}(```|~~~)",
+	`^\|?.*\|.*\n\|?\s*:?-{3,}:?\s*\|`,
+	`^ {0,3}[-*+] \S.*\n(.+\n)* {0,3}[-*+] \S`,
+	`\*\*[^*\s][^*\n]*\*\*`,
+	"`[^`\n]+`",
+)
 
-func looksMarkdown(text string) bool {
-	n := 0
-	for _, sign := range markdownSigns {
-		if sign.MatchString(text) {
-			n++
-		}
-	}
-	return n >= 2
+func looksMarkdown(text searched) bool {
+	return text.count(markdownSigns) >= 2
 }
 
 // Each line of a pattern list is a sign of a language; the language with the most different signs has it, if they are
 // two at least and no other has as many.
 var codeSigns = []struct {
 	language string
-	signs    []*regexp.Regexp
+	signs    []sign
 }{
 	{"go", signs(`^package \w+\s*$`, `^func (\(\w+ \*?\w+\) )?\w+\(`, `\w+ := `, `^import \(?\s*("|$)`, `^type \w+ (struct|interface) \{`)},
 	{"python", signs(`^\s*def \w+\(.*\).*:\s*$`, `^(from [\w.]+ )?import [\w., ]+( as \w+)?\s*$`, `^\s*class \w+(\(.*\))?:\s*$`, `^\s*(if|for|while|elif) .*:\s*$`, `^if __name__ ==`, `\bself\.\w+`)},
@@ -313,22 +308,10 @@ var codeSigns = []struct {
 	{"sql", signs(`(?i)^\s*create (or replace )?(table|view|index|function) `, `(?i)^\s*insert into \S+`, `(?i)^\s*select\b[\s\S]{1,400}\bfrom \w+`, `(?i)^\s*(alter|drop) table `, `(?i)\bprimary key\b`, `(?i)\bvarchar\(\d+\)`, `(?i)^\s*(update \w+ set|delete from) `, `(?i)^\s*(left |inner )?join \w+ .*\bon\b`)},
 }
 
-func signs(patterns ...string) (all []*regexp.Regexp) {
-	for _, p := range patterns {
-		all = append(all, regexp.MustCompile(`(?m)`+p))
-	}
-	return all
-}
-
-func looksCode(text string) string {
+func looksCode(text searched) string {
 	best, most, second := "", 0, 0
 	for _, c := range codeSigns {
-		n := 0
-		for _, sign := range c.signs {
-			if sign.MatchString(text) {
-				n++
-			}
-		}
+		n := text.count(c.signs)
 		if n > most {
 			best, most, second = c.language, n, most
 		} else if n > second {
