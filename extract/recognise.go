@@ -285,7 +285,7 @@ var markdownSigns = signs(
 	"`[^`\n]+`",
 )
 
-func looksMarkdown(text searched) bool {
+func looksMarkdown(text *searched) bool {
 	return text.count(markdownSigns) >= 2
 }
 
@@ -308,7 +308,7 @@ var codeSigns = []struct {
 	{"sql", signs(`(?i)^\s*create (or replace )?(table|view|index|function) `, `(?i)^\s*insert into \S+`, `(?i)^\s*select\b[\s\S]{1,400}\bfrom \w+`, `(?i)^\s*(alter|drop) table `, `(?i)\bprimary key\b`, `(?i)\bvarchar\(\d+\)`, `(?i)^\s*(update \w+ set|delete from) `, `(?i)^\s*(left |inner )?join \w+ .*\bon\b`)},
 }
 
-func looksCode(text searched) string {
+func looksCode(text *searched) string {
 	best, most, second := "", 0, 0
 	for _, c := range codeSigns {
 		n := text.count(c.signs)

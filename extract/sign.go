@@ -78,7 +78,7 @@ func words(re *syntax.Regexp) (best []string) {
 }
 
 // maxMatches bounds what is listed of a pattern.
-const maxMatches = 16
+const maxMatches = 32
 
 // matches lists all that a pattern matches, in small letters; nil if that is much.
 func matches(re *syntax.Regexp) (all []string) {
@@ -150,12 +150,33 @@ func shortest(words []string) int {
 func folded(text string) string { return strings.ReplaceAll(strings.ToLower(text), "ſ", "s") }
 
 // searched is a text that signs are looked for in.
-type searched struct{ text, folded string }
+type searched struct {
+	text, folded string
+	pairs        [1 << 16 / 64]uint64 // a bit for each two bytes in a row that are in folded
+}
 
-func newSearched(text string) searched { return searched{text, folded(text)} }
+func newSearched(text string) *searched {
+	s := &searched{text: text, folded: folded(text)}
+	for i := 1; i < len(s.folded); i++ {
+		p := uint16(s.folded[i-1])<<8 | uint16(s.folded[i])
+		s.pairs[p/64] |= 1 << (p % 64)
+	}
+	return s
+}
+
+// contains reports whether the folded text has the word. It looks for it only if each two bytes of it are there.
+func (s *searched) contains(word string) bool {
+	for i := 1; i < len(word); i++ {
+		p := uint16(word[i-1])<<8 | uint16(word[i])
+		if s.pairs[p/64]&(1<<(p%64)) == 0 {
+			return false
+		}
+	}
+	return strings.Contains(s.folded, word)
+}
 
 // count gives how many of the signs the text has, if they are two at least.
-func (s searched) count(signs []sign) int {
+func (s *searched) count(signs []sign) int {
 	var likely [8]sign
 	left := likely[:0]
 	for _, sign := range signs {
@@ -176,9 +197,9 @@ func (s searched) count(signs []sign) int {
 }
 
 // mayBeIn is false only where the pattern does not match.
-func (s sign) mayBeIn(text searched) bool {
+func (s sign) mayBeIn(text *searched) bool {
 	for _, word := range s.words {
-		if strings.Contains(text.folded, word) {
+		if text.contains(word) {
 			return true
 		}
 	}

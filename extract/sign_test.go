@@ -71,6 +71,11 @@ func FuzzSigns(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s := newSearched(text)
 		for _, sign := range allSigns() {
+			for _, word := range sign.words {
+				if has := strings.Contains(s.folded, word); s.contains(word) != has {
+					t.Errorf("%q in %q: not %t", word, s.folded, has)
+				}
+			}
 			if !sign.mayBeIn(s) && sign.pattern.MatchString(text) {
 				t.Errorf("%s matches %q, which has none of %q", sign.pattern, text, sign.words)
 			}
