@@ -156,12 +156,13 @@ func (s *Store) DeleteWebhook(ctx context.Context, owner, id string) error {
 
 // tell puts a delivery into the outbox for each webhook that is to be told of the terminal event typ, with which the
 // transaction ends the operation. A delivery's id says of what and to whom, so that there is one of each.
+// replace, and not LIKE, for which SQLite would prepare the statement again at each call.
 func (t *tx) tell(operation string, typ event.Type) error {
 	return t.later(`
 INSERT INTO webhook_deliveries (id, webhook, operation, owner, due_at, created_at)
 SELECT 'msg_' || substr(o.id, 4) || '_' || substr(w.id, 5), w.num, o.num, o.owner, o.finished_at, o.finished_at
   FROM operations o JOIN webhooks w ON w.owner = o.owner AND (w.everything = 1 OR w.num = o.webhook)
- WHERE o.id = $1 AND w.events LIKE $2`, operation, "% "+string(typ)+" %")
+ WHERE o.id = $1 AND replace(w.events, $2, '') <> w.events`, operation, " "+string(typ)+" ")
 }
 
 // DeliveryState is what has become of a delivery.
