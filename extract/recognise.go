@@ -8,6 +8,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -274,43 +275,49 @@ func isJSONL(text string) bool {
 }
 
 // Each of these is a sign of Markdown; two different ones make a text Markdown.
-var markdownSigns = signs(
-	`^#{1,6} \S.*\n(\n|\z)`, // a comment goes on in the next line
-	`^[^\s|#].*\n(=|-){3,}\s*$`,
-	`!?\[[^\]\n]+\]\([^)\s]+\)`,
-	"^ {0,3}(```|~~~)",
-	`^\|?.*\|.*\n\|?\s*:?-{3,}:?\s*\|`,
-	`^ {0,3}[-*+] \S.*\n(.+\n)* {0,3}[-*+] \S`,
-	`\*\*[^*\s][^*\n]*\*\*`,
-	"`[^`\n]+`",
-)
+var markdownSigns = sync.OnceValue(func() []sign {
+	return signs(
+		`^#{1,6} \S.*\n(\n|\z)`, // a comment goes on in the next line
+		`^[^\s|#].*\n(=|-){3,}\s*$`,
+		`!?\[[^\]\n]+\]\([^)\s]+\)`,
+		"^ {0,3}(```|~~~)",
+		`^\|?.*\|.*\n\|?\s*:?-{3,}:?\s*\|`,
+		`^ {0,3}[-*+] \S.*\n(.+\n)* {0,3}[-*+] \S`,
+		`\*\*[^*\s][^*\n]*\*\*`,
+		"`[^`\n]+`",
+	)
+})
 
 func looksMarkdown(text *searched) bool {
-	return text.count(markdownSigns) >= 2
+	return text.count(markdownSigns()) >= 2
 }
 
 // Each line of a pattern list is a sign of a language; the language with the most different signs has it, if they are
 // two at least and no other has as many.
-var codeSigns = []struct {
+var codeSigns = sync.OnceValue(func() []languageSigns {
+	return []languageSigns{
+		{"go", signs(`^package \w+\s*$`, `^func (\(\w+ \*?\w+\) )?\w+\(`, `\w+ := `, `^import \(?\s*("|$)`, `^type \w+ (struct|interface) \{`)},
+		{"python", signs(`^\s*def \w+\(.*\).*:\s*$`, `^(from [\w.]+ )?import [\w., ]+( as \w+)?\s*$`, `^\s*class \w+(\(.*\))?:\s*$`, `^\s*(if|for|while|elif) .*:\s*$`, `^if __name__ ==`, `\bself\.\w+`)},
+		{"javascript", signs(`^\s*(const|let|var) [\w{}\[\], ]+ = `, `\bfunction\s*\w*\(.*\)\s*\{`, `=>\s*[{(]`, `\brequire\(['"]`, `^export (default|const|function|class) `, `\bconsole\.log\(`, `^import .* from ['"]`)},
+		{"typescript", signs(`^(export )?interface \w+ \{`, `: (string|number|boolean|void|any)(\[\])?\s*[;,)={]`, `^(export )?type \w+ = `, `^import .* from ['"]`, `\b(private|public|readonly) \w+: `)},
+		{"java", signs(`^package [\w.]+;`, `^import (static )?[\w.*]+;`, `\bpublic (static |final |abstract )*(class|interface|enum|void|record) `, `\bSystem\.out\.`, `@Override`)},
+		{"c", signs(`^\s*#\s*include [<"][\w/]+\.h[>"]`, `^(static |unsigned |const )*(int|void|char|long|double|size_t|struct \w+) \**\w+\([^;]*\)?\s*\{?$`, `\b(printf|malloc|sizeof|free)\s?\(`, `^\s*#\s*(define|ifdef|ifndef|endif)\b`, `^(typedef )?struct \w*\s*\{`)},
+		{"cpp", signs(`^\s*#\s*include <\w+>`, `\bstd::\w+`, `^(using namespace \w+|namespace [\w:]+ \{)`, `^template\s*<`, `^class \w+.*\{`, `\b(cout|cin) (<<|>>)`)},
+		{"rust", signs(`^\s*(pub )?fn \w+.*\{`, `\blet (mut )?\w+(: [\w<>&]+)? = `, `^use [\w:]+(::\{.*\})?;`, `^impl(<.*>)? \w+`, `\b(println|vec|format|panic)!`, `^#\[\w+`)},
+		{"ruby", signs(`^\s*def \w+[?!]?(\(.*\))?\s*$`, `^\s*end\s*$`, `^require(_relative)? ['"]`, `^\s*class [A-Z]\w*( < [\w:]+)?\s*$`, `\bdo \|\w+(, \w+)*\|`, `\bputs `)},
+		{"shell", signs(`^\s*(if|while) \[\[? .* \]\]?;? ?(then|do)?\s*$`, `^\s*(fi|done|esac)\s*$`, `^\s*(export )?[A-Z_]+=["$\w/]`, `\$\{?\w+\}?["/ ]`, `^set -[eux]+`, `\becho ["$]`)},
+		{"sql", signs(`(?i)^\s*create (or replace )?(table|view|index|function) `, `(?i)^\s*insert into \S+`, `(?i)^\s*select\b[\s\S]{1,400}\bfrom \w+`, `(?i)^\s*(alter|drop) table `, `(?i)\bprimary key\b`, `(?i)\bvarchar\(\d+\)`, `(?i)^\s*(update \w+ set|delete from) `, `(?i)^\s*(left |inner )?join \w+ .*\bon\b`)},
+	}
+})
+
+type languageSigns struct {
 	language string
 	signs    []sign
-}{
-	{"go", signs(`^package \w+\s*$`, `^func (\(\w+ \*?\w+\) )?\w+\(`, `\w+ := `, `^import \(?\s*("|$)`, `^type \w+ (struct|interface) \{`)},
-	{"python", signs(`^\s*def \w+\(.*\).*:\s*$`, `^(from [\w.]+ )?import [\w., ]+( as \w+)?\s*$`, `^\s*class \w+(\(.*\))?:\s*$`, `^\s*(if|for|while|elif) .*:\s*$`, `^if __name__ ==`, `\bself\.\w+`)},
-	{"javascript", signs(`^\s*(const|let|var) [\w{}\[\], ]+ = `, `\bfunction\s*\w*\(.*\)\s*\{`, `=>\s*[{(]`, `\brequire\(['"]`, `^export (default|const|function|class) `, `\bconsole\.log\(`, `^import .* from ['"]`)},
-	{"typescript", signs(`^(export )?interface \w+ \{`, `: (string|number|boolean|void|any)(\[\])?\s*[;,)={]`, `^(export )?type \w+ = `, `^import .* from ['"]`, `\b(private|public|readonly) \w+: `)},
-	{"java", signs(`^package [\w.]+;`, `^import (static )?[\w.*]+;`, `\bpublic (static |final |abstract )*(class|interface|enum|void|record) `, `\bSystem\.out\.`, `@Override`)},
-	{"c", signs(`^\s*#\s*include [<"][\w/]+\.h[>"]`, `^(static |unsigned |const )*(int|void|char|long|double|size_t|struct \w+) \**\w+\([^;]*\)?\s*\{?$`, `\b(printf|malloc|sizeof|free)\s?\(`, `^\s*#\s*(define|ifdef|ifndef|endif)\b`, `^(typedef )?struct \w*\s*\{`)},
-	{"cpp", signs(`^\s*#\s*include <\w+>`, `\bstd::\w+`, `^(using namespace \w+|namespace [\w:]+ \{)`, `^template\s*<`, `^class \w+.*\{`, `\b(cout|cin) (<<|>>)`)},
-	{"rust", signs(`^\s*(pub )?fn \w+.*\{`, `\blet (mut )?\w+(: [\w<>&]+)? = `, `^use [\w:]+(::\{.*\})?;`, `^impl(<.*>)? \w+`, `\b(println|vec|format|panic)!`, `^#\[\w+`)},
-	{"ruby", signs(`^\s*def \w+[?!]?(\(.*\))?\s*$`, `^\s*end\s*$`, `^require(_relative)? ['"]`, `^\s*class [A-Z]\w*( < [\w:]+)?\s*$`, `\bdo \|\w+(, \w+)*\|`, `\bputs `)},
-	{"shell", signs(`^\s*(if|while) \[\[? .* \]\]?;? ?(then|do)?\s*$`, `^\s*(fi|done|esac)\s*$`, `^\s*(export )?[A-Z_]+=["$\w/]`, `\$\{?\w+\}?["/ ]`, `^set -[eux]+`, `\becho ["$]`)},
-	{"sql", signs(`(?i)^\s*create (or replace )?(table|view|index|function) `, `(?i)^\s*insert into \S+`, `(?i)^\s*select\b[\s\S]{1,400}\bfrom \w+`, `(?i)^\s*(alter|drop) table `, `(?i)\bprimary key\b`, `(?i)\bvarchar\(\d+\)`, `(?i)^\s*(update \w+ set|delete from) `, `(?i)^\s*(left |inner )?join \w+ .*\bon\b`)},
 }
 
 func looksCode(text *searched) string {
 	best, most, second := "", 0, 0
-	for _, c := range codeSigns {
+	for _, c := range codeSigns() {
 		n := text.count(c.signs)
 		if n > most {
 			best, most, second = c.language, n, most

@@ -9,8 +9,8 @@ import (
 )
 
 func allSigns() (all []sign) {
-	all = slices.Clone(markdownSigns)
-	for _, c := range codeSigns {
+	all = slices.Clone(markdownSigns())
+	for _, c := range codeSigns() {
 		all = append(all, c.signs...)
 	}
 	return all
@@ -80,7 +80,7 @@ func FuzzSigns(f *testing.F) {
 				t.Errorf("%s matches %q, which has none of %q", sign.pattern, text, sign.words)
 			}
 		}
-		for _, c := range codeSigns {
+		for _, c := range codeSigns() {
 			n := 0
 			for _, sign := range c.signs {
 				if sign.pattern.MatchString(text) {
