@@ -31,6 +31,7 @@ type CompareBody struct {
 	DocumentID string           `json:"document_id,omitempty" doc:"A document of at most 1 MiB that is there already"`
 	Strategies []StrategyChoice `json:"strategies" minItems:"2" maxItems:"6" doc:"What to compare; the same strategy may come with different configs"`
 	Cuts       bool             `json:"cuts,omitempty" default:"true" doc:"false leaves the list of cuts out"`
+	Count      string           `json:"count,omitempty" example:"cl100k_base" doc:"A tokenizer in which the tokens of all chunks are counted too"`
 }
 
 // StrategyChoice is a strategy with its settings.
@@ -68,6 +69,7 @@ type Compared struct {
 	Cuts         int64            `json:"cuts" doc:"Places where it cuts"`
 	SharedCuts   int64            `json:"shared_cuts" doc:"Those that the first strategy has too"`
 	OnlyCuts     int64            `json:"only_cuts" doc:"Those that no other one has"`
+	Tokens       *int64           `json:"tokens,omitempty" doc:"Of all chunks together, each counted by itself, if count asks for it: what an embedding model is sent"`
 	TimeMs       float64          `json:"time_ms" doc:"To cut and describe the text once, on one core, here, when it was first asked for"`
 }
 
@@ -105,7 +107,7 @@ func compareOperation(a *API) huma.Operation {
 }
 
 func (a *API) compare(w http.ResponseWriter, r *http.Request) error {
-	f, err := a.readJSON(w, r, 6*MaxPreview+512<<10, "text", "document_id", "strategies", "cuts")
+	f, err := a.readJSON(w, r, 6*MaxPreview+512<<10, "text", "document_id", "strategies", "cuts", "count")
 	if err != nil {
 		return err
 	}
@@ -120,11 +122,15 @@ func (a *API) compare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	count, err := a.tokenizer(f, "count")
+	if err != nil {
+		return err
+	}
 	text, err := a.smallText(r.Context(), f)
 	if err != nil {
 		return err
 	}
-	parts := []string{text, strconv.FormatBool(cuts)}
+	parts := []string{text, strconv.FormatBool(cuts), count}
 	for i, plan := range plans {
 		parts = append(parts, plan.Strategy, string(plan.Settings), used[i].ID, used[i].Name, strconv.FormatInt(used[i].Version, 10))
 	}
@@ -138,6 +144,9 @@ func (a *API) compare(w http.ResponseWriter, r *http.Request) error {
 		page, err := compare(ctx, plans, text, cuts)
 		for i := range page.Data {
 			page.Data[i].Configuration = viewOfUsed(used[i])
+			if count != "" && err == nil {
+				page.Data[i].Tokens, err = a.countTokens(ctx, count, plans[i], text)
+			}
 		}
 		return page, err
 	})
@@ -304,11 +313,8 @@ func (c *Compared) measure(ctx context.Context, plan chunk.Plan, text string, by
 		if err != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
-			if err == context.Canceled {
-				return err
-			}
-			return problem("preview_timeout", "", "the comparison took longer than %s; take less text or fewer strategies", compareTime)
+		if err := compareLate(ctx); err != nil {
+			return err
 		}
 		sizes = append(sizes, d.Size)
 		c.Boundaries[d.Boundary.String()]++
@@ -332,6 +338,36 @@ func (c *Compared) measure(ctx context.Context, plan chunk.Plan, text string, by
 		c.GoodCuts, c.TornWords = float64(good)/float64(c.Cuts), float64(torn)/float64(c.Cuts)
 	}
 	return nil
+}
+
+// compareLate says that ctx is over, and why.
+func compareLate(ctx context.Context) error {
+	switch ctx.Err() {
+	case nil:
+		return nil
+	case context.Canceled:
+		return context.Canceled
+	}
+	return problem("preview_timeout", "", "the comparison took longer than %s; take less text or fewer strategies", compareTime)
+}
+
+// countTokens sums the tokens of all chunks of text.
+func (a *API) countTokens(ctx context.Context, tokenizer string, plan chunk.Plan, text string) (*int64, error) {
+	sum := int64(0)
+	for d, err := range (chunk.Describer{}).Describe(plan, text) {
+		if err != nil {
+			return nil, err
+		}
+		if err := compareLate(ctx); err != nil {
+			return nil, err
+		}
+		ends, err := a.cfg.Tokens(tokenizer, text[d.Start:d.End])
+		if err != nil {
+			return nil, err
+		}
+		sum += int64(len(ends))
+	}
+	return &sum, nil
 }
 
 // sizesOf sorts all.

@@ -12,7 +12,7 @@ import (
 // TestCompare: the figures are those of the chunks that a preview gives, and the differences are where the chunks end
 // differently.
 func TestCompare(t *testing.T) {
-	s := idle(t)
+	s := idle(t, counting)
 	text := strings.Repeat("# Head ä\n\nOne sentence. Another one, longer.\n\n- item\n- item\n\n", 20)
 	ways := []string{`{"strategy":"recursive","config":{"chunk_size":60}}`, `{"strategy":"markdown","config":{"chunk_size":60}}`,
 		`{"strategy":"fixed_size","config":{"chunk_size":50,"chunk_overlap":10}}`, `{"strategy":"hierarchical","config":{"chunk_size":200,"child_sizes":[50]}}`}
@@ -88,6 +88,18 @@ func TestCompare(t *testing.T) {
 		t.Errorf("the first shares %v of its %v cuts with itself", got, dig(data[0], "cuts"))
 	}
 
+	// Tokens are those of all chunks, as a preview in tokens counts them.
+	counted := s.post("/v1/compare", fmt.Sprintf(`{"text":%q,"cuts":false,"count":"o200k_base","strategies":[%s]}`, text, strings.Join(ways, ",")), asJSON).json(t)
+	for i, way := range ways {
+		want := 0.0
+		for _, one := range s.post("/v1/preview", fmt.Sprintf(`{"text":%q,"limit":1000,%s`, text, way[1:]), asJSON).json(t)["data"].([]any) {
+			want += s.post("/v1/tokens", fmt.Sprintf(`{"text":%q,"tokenizer":"o200k_base"}`, one.(map[string]any)["text"]), asJSON).json(t)["count"].(float64)
+		}
+		if got := dig(counted["data"].([]any)[i], "tokens"); got != want || want == 0 {
+			t.Errorf("%s: got %v tokens, want %v", way, got, want)
+		}
+	}
+
 	document := s.submit("", text)["document_id"].(string)
 	again := s.post("/v1/compare", fmt.Sprintf(`{"document_id":%q,"cuts":false,"strategies":[%s,%s]}`, document, ways[0], ways[1]), asJSON).json(t)
 	if got := dig(again["data"].([]any)[1], "chunks"); got != dig(data[1], "chunks") || len(again["cuts"].([]any)) != 0 {
@@ -110,6 +122,7 @@ func TestCompareRefuses(t *testing.T) {
 		{`{"text":"x","strategies":[{},{"strategy":"x"}]}`, "unknown_strategy", "strategies[1].strategy"},
 		{`{"text":"x","strategies":[{},{"config":{"chunk_size":0}}]}`, "invalid_value", "strategies[1].chunk_size"},
 		{`{"text":"x","strategies":[{},{"config":{"chunk_size":1,"chunk_size":2}}]}`, "invalid_json", ""},
+		{`{"text":"x","count":"x",` + two + `}`, "invalid_value", "count"}, {`{"text":"x","count":1,` + two + `}`, "invalid_value", "count"},
 		{`{"text":"x","cuts":"no",` + two + `}`, "invalid_value", "cuts"}, {`{"text":"x","cut":true,` + two + `}`, "unknown_field", "cut"},
 		{`{"text":"x","document_id":"doc_1",` + two + `}`, "invalid_value", "document_id"},
 		{`{"document_id":"doc_1",` + two + `}`, "not_found", "document_id"}, {`{"document_id":"../x",` + two + `}`, "not_found", "document_id"},

@@ -315,7 +315,7 @@ func wantOffline(t *testing.T, s *server, what string, a answer) {
 // else to both.
 func TestPages(t *testing.T) {
 	s := idle(t, keyed(t))
-	for _, path := range []string{"/", "/operations?status=failed", "/operations/op_x", "/configurations", "/keys"} {
+	for _, path := range []string{"/", "/operations?status=failed", "/operations/op_x", "/configurations", "/webhooks", "/keys"} {
 		page := s.get(path)
 		wantOffline(t, s, path, page)
 		body := string(page.body)

@@ -191,6 +191,7 @@ func (a *API) register() {
 		"/operations":      {OperationID: "operationsPage", Summary: "The page of all operations"},
 		"/operations/{id}": {OperationID: "operationPage", Summary: "The page of one operation", Parameters: []*huma.Param{operationID}},
 		"/configurations":  {OperationID: "configurationsPage", Summary: "The page of saved settings"},
+		"/webhooks":        {OperationID: "webhooksPage", Summary: "The page of webhooks"},
 		"/keys":            {OperationID: "keysPage", Summary: "The page of API keys"},
 	} {
 		one.Method, one.Path, one.Tags, one.Security = "GET", path, serviceTag, noKey

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -53,20 +54,12 @@ func (a *API) tokens(w http.ResponseWriter, r *http.Request) error {
 	if len(text) > maxTokens {
 		return problem("too_large", "text", "tokens are listed for %s of text; a chunk is meant", size(maxTokens))
 	}
-	name, err := f.text("tokenizer")
+	name, err := a.tokenizer(f, "tokenizer")
 	if err != nil {
 		return err
 	}
-	if !f.has("tokenizer") {
+	if name == "" {
 		name = chunk.DefaultTokenizer
-	}
-	settings, err := json.Marshal(map[string]string{"unit": "tokens", "tokenizer": name})
-	if err != nil {
-		return err
-	}
-	// What strategies do not take is refused here in the same words.
-	if _, err := a.cfg.Parse("", settings); err != nil {
-		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
 	defer cancel()
@@ -80,4 +73,22 @@ func (a *API) tokens(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, Tokens{name, len(ends), append([]int{}, ends...)}) // [] for none
 	return nil
+}
+
+// tokenizer reads a member that names one; empty when it is left out. What strategies do not take is refused in the same words.
+func (a *API) tokenizer(f fields, member string) (string, error) {
+	name, err := f.text(member)
+	if err != nil || !f.has(member) {
+		return "", err
+	}
+	settings, err := json.Marshal(map[string]string{"unit": "tokens", "tokenizer": name})
+	if err != nil {
+		return "", err
+	}
+	if _, err = a.cfg.Parse("", settings); err != nil {
+		p := problemOf(err)
+		p.Detail, p.Param = strings.Replace(p.Detail, p.Param, member, 1), member
+		return "", p
+	}
+	return name, nil
 }

@@ -19,22 +19,22 @@ export const screenshots = (process.env.SCREENSHOTS ?? new URL('../screenshots',
 
 /** A server as its users start it. Its data outlives stop and kill, until the end. */
 export class Server {
-  constructor(data, key) {
-    Object.assign(this, { data, key, address: '127.0.0.1:0' }) // a free port the first time, the same one afterwards
+  constructor(data, key, flags) {
+    Object.assign(this, { data, key, flags, address: '127.0.0.1:0' }) // a free port the first time, the same one afterwards
   }
 
   get url() {
     return `http://${this.address}`
   }
 
-  static async start({ key = '', workers = 2 } = {}) {
-    const server = new Server(await mkdtemp(join(tmpdir(), 'chunkstream-ui-')), key)
+  static async start({ key = '', workers = 2, flags = [] } = {}) {
+    const server = new Server(await mkdtemp(join(tmpdir(), 'chunkstream-ui-')), key, flags)
     await server.run(workers)
     return server
   }
 
   async run(workers) {
-    const args = ['serve', '--listen', this.address, '--data', this.data, '--workers', String(workers)]
+    const args = ['serve', '--listen', this.address, '--data', this.data, '--workers', String(workers), ...this.flags]
     this.child = spawn(program, args, { env: { ...process.env, CHUNKSTREAM_API_KEY: this.key } })
     this.ended = new Promise((go) => this.child.once('close', go))
     let said = ''

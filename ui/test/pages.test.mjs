@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
 import { after, before, describe, test } from 'node:test'
 import { accessible, attack, drop, finish, fits, guide, harmless, openBrowser, openPage, painted, paintedAs, preview, sampleText, screenshots, Server, until, wanted } from './harness.mjs'
 
@@ -142,6 +143,40 @@ describe('playground', { concurrency: 2 }, () => {
     await finish(page)
   })
 
+  test('text that no chunk holds is hatched, on every line of it, and nothing else is', async () => {
+    const page = await openPage(browser, '', { viewport: { width: 1100, height: 1500 } })
+    const text = 'Some words on a line that goes on and on. '.repeat(40) + '\n\n' + 'And more of them. '.repeat(30)
+    let held = [] // the chunks that are not taken away
+    await page.route('**/v1/preview*', async (route) => {
+      const response = await route.fetch()
+      const answer = await response.json()
+      if (answer.bytes_total === text.length) held = answer.data = answer.data.filter((_, i) => i % 4 !== 1)
+      await route.fulfill({ response, json: answer })
+    })
+    await page.goto(`${server.url}/#s=recursive&chunk_size=200`)
+    await page.locator('.mark.start').first().waitFor()
+    assert.equal(await page.locator('.mark.gap').count(), 0)
+    await drop(page, 'gaps.txt', text)
+    await page.locator('.mark.gap').first().waitFor()
+    // Of each letter: whether its middle lies under a hatching.
+    const hatched = await page.evaluate(() => {
+      const areas = [...document.querySelectorAll('.mark.gap')].map((m) => m.getBoundingClientRect())
+      return [...document.querySelectorAll('.text .block')].flatMap((block) => [...block.firstChild.data].map((_, i) => {
+        const range = new Range()
+        range.setStart(block.firstChild, i)
+        range.setEnd(block.firstChild, i + 1)
+        const r = range.getBoundingClientRect()
+        const [x, y] = [r.left + r.width / 2, r.top + r.height / 2]
+        return areas.some((a) => a.left <= x && x <= a.right && a.top <= y && y <= a.bottom)
+      }))
+    })
+    const wrong = [...text].flatMap((c, i) =>
+      /\S/.test(c) && hatched[i] === held.some((h) => h.start_char <= i && i < h.end_char) ? [i] : [])
+    assert.deepEqual(wrong, [])
+    await page.locator('[data-check=coverage]:not([data-problems="0"])').waitFor()
+    await finish(page, 'gaps')
+  })
+
   test('a megabyte is painted where it is seen, and nothing is cut short', async () => {
     const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=400`)
     await page.locator('.mark.start').first().waitFor()
@@ -169,8 +204,19 @@ describe('playground', { concurrency: 2 }, () => {
     await until('three columns', async () => (await page.locator('.text').count()) === 3)
     for (let i = 0; i < 3; i++) await page.locator('.column').nth(i).locator('.mark.start').first().waitFor()
     await page.getByRole('row', { name: /^cut in.* ms.* ms.* ms/ }).waitFor()
+    // What embedding would cost is the tokens of each by the price that was typed.
+    assert.equal(await page.locator('[data-cost]').count(), 0, 'a price that nobody gave')
+    await page.getByLabel('A million tokens cost').fill('0,5')
+    const tokens = (await server.api('/v1/compare', {
+      method: 'POST', headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ text: guide, count: 'cl100k_base', strategies: ['markdown', 'recursive', 'sentence'].map((strategy) => ({ strategy, config: { chunk_size: 500 } })) }),
+    })).data.map((c) => c.tokens)
+    const cells = (row) => page.getByRole('row', { name: row }).locator('td').allTextContents()
+    assert.deepEqual(await cells(/^tokens/), tokens.map((n) => n.toLocaleString('en')))
+    assert.deepEqual((await cells(/^cost/)).map(Number), tokens.map((n) => Number((n / 2e6).toPrecision(3))))
     await accessible(page, 'compare')
     await page.screenshot({ path: `${screenshots}compare.png` })
+    await page.locator('.text').nth(0).focus() // from the price, where a letter is a letter
     await page.locator('.text').nth(0).hover()
     await page.mouse.wheel(0, 400)
     await until('synchronous scrolling', () => page.evaluate(() => {
@@ -525,7 +571,7 @@ describe('operations', { concurrency: 2 }, () => {
   })
 })
 
-describe('saved settings and keys', { concurrency: 2 }, () => {
+describe('saved settings, keys and webhooks', { concurrency: 2 }, () => {
   test('settings are saved, changed, begun with and deleted', async () => {
     const own = await Server.start({ workers: 0 })
     const stored = async () => (await own.api('/v1/configurations')).data
@@ -623,7 +669,21 @@ describe('saved settings and keys', { concurrency: 2 }, () => {
       assert.ok(!(await page.content()).includes(key))
       await harmless(page, 'names of keys')
       await accessible(page, 'keys')
+      // Her owner is blocked, and let in again.
+      const status = async () => (await fetch(`${own.url}/v1/me`, { headers: { Authorization: `Bearer ${key}` } })).status
+      await page.getByRole('button', { name: 'Block …' }).click()
+      await page.getByLabel('Owner', { exact: true }).fill('ann')
+      await page.getByLabel(/^Why/).fill(attack)
+      await accessible(page, 'block')
+      await page.getByRole('button', { name: 'Block', exact: true }).click()
+      await page.locator('[data-block=ann]').waitFor()
+      await until('her to be refused', async () => (await status()) === 401)
+      await harmless(page, 'reasons')
+      await accessible(page, 'keys, one blocked')
       await page.screenshot({ path: `${screenshots}keys.png` })
+      await page.getByRole('button', { name: 'Let in again: ann' }).click()
+      await page.locator('[data-block=ann]').waitFor({ state: 'detached' })
+      await until('her to be let in', async () => (await status()) === 200)
       await page.getByRole('button', { name: /^Revoke/ }).click()
       await page.getByRole('button', { name: 'Revoke it' }).click()
       await page.locator('[data-key][data-state=revoked]').waitFor()
@@ -635,6 +695,71 @@ describe('saved settings and keys', { concurrency: 2 }, () => {
       await accessible(page, 'keys, 360 px, dark')
       await finish(page, 'keys-phone-dark')
     } finally {
+      await own.end()
+    }
+  })
+
+  test('a webhook is made, told, given up, told again, and deleted', async () => {
+    const own = await Server.start({ flags: ['--webhook-http', '--webhook-network', '127.0.0.0/8'] })
+    const told = []
+    let answer = 410 // gone: given up at once
+    const receiver = createServer((request, response) => {
+      told.push(request.headers['webhook-id'])
+      response.writeHead(answer).end()
+    })
+    await new Promise((go) => receiver.listen(0, '127.0.0.1', go))
+    try {
+      const page = await openPage(browser, `${own.url}/webhooks`)
+      await page.getByText('There are none yet').waitFor()
+      await page.getByRole('button', { name: 'New', exact: true }).click()
+      await page.getByLabel(/^Address/).fill('http://10.0.0.1/inside')
+      await page.getByLabel(/^Name/).fill(attack)
+      await page.getByLabel('cancelled').uncheck()
+      await page.getByRole('button', { name: 'Make it' }).click()
+      await page.locator('#hook-url[aria-invalid=true]').waitFor()
+      await accessible(page, 'new webhook')
+      await page.getByLabel(/^Address/).fill(`http://127.0.0.1:${receiver.address().port}/hook`)
+      await page.getByRole('button', { name: 'Make it' }).click()
+      const first = await page.locator('[data-secret]').textContent()
+      assert.match(first, /^whsec_/)
+      await page.getByRole('button', { name: 'I have it' }).click()
+      const [made] = (await own.api('/v1/webhooks')).data
+      assert.deepEqual([made.name, made.events, made.all], [attack, ['completed', 'failed'], true])
+      await harmless(page, 'names of webhooks')
+      await own.submit('To be told of.', 'wait=10')
+      await page.getByRole('button', { name: /^Deliveries/ }).click()
+      await until('the delivery, given up', async () => {
+        await page.getByRole('button', { name: 'Look again' }).click()
+        return page.locator('[data-delivery][data-state=dead]').count()
+      })
+      await page.getByText('answered 410').waitFor()
+      await accessible(page, 'webhooks')
+      await page.screenshot({ path: `${screenshots}webhooks.png` })
+      answer = 204
+      await page.getByRole('button', { name: 'Try those given up again' }).click()
+      await page.getByText('1 delivery tried again').waitFor()
+      await until('the delivery, taken', async () => {
+        await page.getByRole('button', { name: 'Look again' }).click()
+        return page.locator('[data-delivery][data-state=delivered]').count()
+      })
+      assert.equal(new Set(told).size, 1, 'under one id')
+      await page.getByRole('button', { name: /^New secret/ }).click()
+      await page.getByRole('button', { name: 'Make one' }).click()
+      assert.notEqual(await page.locator('[data-secret]').textContent(), first)
+      await page.getByRole('button', { name: 'I have it' }).click()
+      await page.getByText('the secret before signs too').waitFor()
+      await page.setViewportSize({ width: 360, height: 740 })
+      await page.emulateMedia({ colorScheme: 'dark' })
+      await fits(page)
+      await accessible(page, 'webhooks, 360 px, dark')
+      await page.screenshot({ path: `${screenshots}webhooks-phone-dark.png` })
+      await page.getByRole('button', { name: /^Delete/ }).click()
+      await page.getByRole('button', { name: 'Delete it' }).click()
+      await page.getByText('There are none yet').waitFor()
+      assert.deepEqual((await own.api('/v1/webhooks')).data, [])
+      await finish(page)
+    } finally {
+      receiver.close()
       await own.end()
     }
   })

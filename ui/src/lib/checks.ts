@@ -17,7 +17,7 @@ const heading = /^ {0,3}#{1,6}\s+\S/
 
 export function checksOf(text: string, pieces: Piece[], config: Settings, complete: boolean): Check[] {
   const limit = Number(config.chunk_size ?? config.window)
-  const lost = complete ? gapsOf(pieces, text.length).filter((g) => text.slice(g.from, g.to).trim() !== '') : []
+  const lost = complete ? gapsOf(text, pieces, true) : []
   const covered = text.length - lost.reduce((n, g) => n + g.to - g.from, 0)
   const has = (p: Piece, kind: string) => p.chunk.context?.some((c) => c.kind === kind)
   return [

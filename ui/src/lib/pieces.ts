@@ -46,13 +46,13 @@ function sizeOf(chunk: Chunk, text: string, config: Settings): number {
   return chunk.char_count
 }
 
-/** The first of pieces, which are in order, that ends behind an offset. */
-export function firstBehind(pieces: Piece[], offset: number): number {
+/** The first of stretches, which are in order, that ends behind an offset. */
+export function firstBehind(stretches: { to: number }[], offset: number): number {
   let low = 0
-  let high = pieces.length
+  let high = stretches.length
   while (low < high) {
     const mid = (low + high) >> 1
-    if (pieces[mid].to <= offset) low = mid + 1
+    if (stretches[mid].to <= offset) low = mid + 1
     else high = mid
   }
   return low
@@ -65,15 +65,23 @@ export function pieceAt(pieces: Piece[], offset: number): Piece | undefined {
   return found
 }
 
-/** Stretches of text that no piece holds. */
-export function gapsOf(pieces: Piece[], length: number): { from: number; to: number }[] {
-  const gaps = []
+export interface Gap {
+  from: number
+  to: number
+}
+
+/** Stretches of text that no piece holds, but those of white space alone. complete: what follows the last piece is one too. */
+export function gapsOf(text: string, pieces: Piece[], complete: boolean): Gap[] {
+  const gaps: Gap[] = []
   let at = 0
+  const add = (to: number) => {
+    if (to > at && /\S/.test(text.slice(at, to))) gaps.push({ from: at, to })
+  }
   for (const p of pieces) {
-    if (p.from > at) gaps.push({ from: at, to: p.from })
+    add(p.from)
     at = Math.max(at, p.to)
   }
-  if (at < length) gaps.push({ from: at, to: length })
+  if (complete) add(text.length)
   return gaps
 }
 

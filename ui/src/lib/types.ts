@@ -70,6 +70,7 @@ export interface Preview {
 export interface Compared {
   torn_words: number
   only_cuts: number
+  tokens: number
   time_ms: number
 }
 
@@ -148,6 +149,15 @@ export interface Key {
   revoked_at: string | null
 }
 
+/** Who is refused whatever they show. */
+export interface Block {
+  kind: 'owner' | 'token'
+  value: string
+  reason: string
+  created_by: string
+  created_at: string
+}
+
 export interface AuditEntry {
   num: number
   at: string
@@ -155,6 +165,29 @@ export interface AuditEntry {
   action: string
   target: string
   detail: string
+}
+
+/** An address that is told when operations end. */
+export interface Webhook {
+  id: string
+  name: string
+  url: string
+  events: string[]
+  all: boolean
+  created_at: string
+  former_secret_until: string | null
+}
+
+export interface Delivery {
+  id: string
+  operation_id: string
+  state: 'pending' | 'delivered' | 'dead'
+  attempts: number
+  status: number // of HTTP, of the last answer; 0: there was none
+  error: string
+  created_at: string
+  next_attempt_at: string | null
+  ended_at: string | null
 }
 
 /** What a key may do; daily: one that is made without saying may. */
