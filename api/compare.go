@@ -122,7 +122,7 @@ func (a *API) compare(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	count, err := a.tokenizer(f, "count")
+	count, err := a.tokenizer(f, "count", "")
 	if err != nil {
 		return err
 	}

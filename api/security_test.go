@@ -129,7 +129,7 @@ func TestRequestID(t *testing.T) {
 // policies are the answers that a browser shows as a page; everything else may do nothing at all.
 var policies = map[string]string{
 	"GET /{$}": api.PagesCSP, "GET /operations": api.PagesCSP, "GET /operations/{id}": api.PagesCSP,
-	"GET /configurations": api.PagesCSP, "GET /keys": api.PagesCSP, "GET /docs": api.DocsCSP,
+	"GET /configurations": api.PagesCSP, "GET /webhooks": api.PagesCSP, "GET /keys": api.PagesCSP, "GET /docs": api.DocsCSP,
 	"GET /errors": errorsCSP, "GET /errors/{code}": errorsCSP,
 }
 

@@ -54,12 +54,9 @@ func (a *API) tokens(w http.ResponseWriter, r *http.Request) error {
 	if len(text) > maxTokens {
 		return problem("too_large", "text", "tokens are listed for %s of text; a chunk is meant", size(maxTokens))
 	}
-	name, err := a.tokenizer(f, "tokenizer")
+	name, err := a.tokenizer(f, "tokenizer", chunk.DefaultTokenizer)
 	if err != nil {
 		return err
-	}
-	if name == "" {
-		name = chunk.DefaultTokenizer
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), previewTime)
 	defer cancel()
@@ -75,11 +72,18 @@ func (a *API) tokens(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// tokenizer reads a member that names one; empty when it is left out. What strategies do not take is refused in the same words.
-func (a *API) tokenizer(f fields, member string) (string, error) {
+// tokenizer reads a member that names one, standard when it is left out, which may be none. What strategies do not take is refused
+// in the same words.
+func (a *API) tokenizer(f fields, member, standard string) (string, error) {
 	name, err := f.text(member)
-	if err != nil || !f.has(member) {
+	if err != nil {
 		return "", err
+	}
+	if !f.has(member) {
+		name = standard
+		if name == "" {
+			return "", nil
+		}
 	}
 	settings, err := json.Marshal(map[string]string{"unit": "tokens", "tokenizer": name})
 	if err != nil {
