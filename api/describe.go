@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -76,4 +77,22 @@ func errorsOf(op *huma.Operation) []int {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// describeNull says of every member that is an object or null, that it may be null: huma knows it of plain values alone.
+func describeNull(doc *huma.OpenAPI) {
+	for name, schema := range doc.Components.Schemas.Map() {
+		t := doc.Components.Schemas.TypeFromRef("#/components/schemas/" + name)
+		if t == nil || t.Kind() != reflect.Struct {
+			continue
+		}
+		for _, field := range reflect.VisibleFields(t) {
+			member, more, _ := strings.Cut(field.Tag.Get("json"), ",")
+			p := schema.Properties[member]
+			if field.Type.Kind() != reflect.Pointer || strings.Contains(more, "omitempty") || p == nil || p.Ref == "" {
+				continue
+			}
+			schema.Properties[member] = &huma.Schema{Description: p.Description, AnyOf: []*huma.Schema{{Ref: p.Ref}, {Type: "null"}}}
+		}
+	}
 }

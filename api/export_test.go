@@ -7,9 +7,12 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // SetBodyGrace makes slow bodies be given up sooner. Call it before the first request.
@@ -63,6 +66,17 @@ func CheckStrictJSON(t *testing.T, body []byte) {
 			}
 		}
 	}
+}
+
+// Validate compares a value, as encoding/json gives it, with the schema of an operation's answer, and says what is wrong.
+func Validate(a *API, route, status, media string, v any) []error {
+	doc := a.huma.OpenAPI()
+	method, path, _ := strings.Cut(route, " ")
+	item := doc.Paths[path]
+	op := map[string]*huma.Operation{"GET": item.Get, "POST": item.Post, "PUT": item.Put, "DELETE": item.Delete}[method]
+	var said huma.ValidateResult
+	huma.Validate(doc.Components.Schemas, op.Responses[status].Content[media].Schema, huma.NewPathBuffer(nil, 0), huma.ModeReadFromServer, v, &said)
+	return said.Errors
 }
 
 // CheckSettings: what is written as JSON for chunk.Parse is always one strict JSON object with the same names.

@@ -536,7 +536,11 @@ func humaConfig(version string) huma.Config {
 }
 
 func (a *API) renderOpenAPI() (page, error) {
+	describeNull(a.huma.OpenAPI())
 	a.describeErrors(a.huma.OpenAPI())
+	if err := describeAnswers(a.huma.OpenAPI()); err != nil {
+		return page{}, fmt.Errorf("api: describe: %w", err)
+	}
 	b, err := json.MarshalIndent(a.huma.OpenAPI(), "", " ")
 	if err != nil {
 		return page{}, fmt.Errorf("api: describe: %w", err)
