@@ -60,6 +60,7 @@ func TestAdmission(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := idle(t, func(c2 *api.Config) { c2.Limits = c.limits })
+			api.SetBodyGrace(s.api, time.Second) // net/http waits for a body that nobody reads, before it sends the answer
 			c.fill(s)
 			if c.status == http.StatusAccepted {
 				if a := s.post("/v1/operations", long); a.status != c.status {
