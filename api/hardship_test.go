@@ -71,6 +71,46 @@ func (s *server) damage(text string) {
 	}
 }
 
+// TestDamage: what was damaged in the database is answered with a problem that says so, and the log says of what it is and
+// where; nothing of it is given out, and what is whole is.
+func TestDamage(t *testing.T) {
+	s := start(t)
+	text := strings.Repeat("One more line here.\n", 20)
+	op := s.submit("?chunk_size=40&wait=20", text)
+	if op["status"] != "completed" {
+		t.Fatalf("got %v", op)
+	}
+	id, doc := op["id"].(string), op["document_id"].(string)
+	for _, wrong := range []string{"end_byte = 1099511627776", "end_byte = -7", "start_char = -1", "facts = -1"} {
+		s.damage(`UPDATE chunks SET facts = 0, start_char = 0, end_char = 10, start_byte = 0, end_byte = 10 WHERE idx = 1`)
+		s.damage(`UPDATE chunks SET ` + wrong + ` WHERE idx = 1`)
+		for _, path := range []string{"/chunks", "/chunks?text=false", "/chunks/1", "/chunks?at_byte=5", "/download?format=jsonl", "/download?format=parquet"} {
+			a := s.get("/v1/operations/" + id + path)
+			wantProblem(t, wrong+" "+path, a, 500, "damaged")
+			if got := a.header.Get("Content-Disposition"); got != "" {
+				t.Errorf("%s: a problem is to be saved as %s", path, got)
+			}
+		}
+		wantProblem(t, wrong+", as lines", s.get("/v1/operations/"+id+"/chunks", "Accept: application/x-ndjson"), 500, "damaged")
+		if a := s.get("/v1/operations/" + id + "/chunks/0"); a.status != 200 {
+			t.Errorf("the chunk before: %d %s", a.status, a.body)
+		}
+		if log := s.log.String(); strings.Count(log, "damaged: "+id) != strings.Count(log, "code=damaged") {
+			t.Errorf("%s: the log does not say of what: %s", wrong, log)
+		}
+	}
+	s.damage(`DELETE FROM document_parts`)
+	wantProblem(t, "no text", s.get("/v1/documents/"+doc+"/text"), 500, "damaged")
+	if log := s.log.String(); !strings.Contains(log, "damaged: "+doc) {
+		t.Errorf("the log does not say of what: %s", log)
+	}
+	again := s.post("/v1/operations?wait=20", `{"document_id":"`+doc+`"}`, "Content-Type: application/json").json(t)
+	failure, _ := again["error"].(map[string]any)
+	if again["status"] != "failed" || failure["code"] != "damaged" {
+		t.Errorf("a run of a damaged text: %v", again)
+	}
+}
+
 // TestHalfAnswers: when something fails in the middle of an answer the client can tell, whatever the format: the connection
 // ends before the answer does.
 func TestHalfAnswers(t *testing.T) {

@@ -89,6 +89,7 @@ var kinds = map[string]struct {
 	"rate_limited":           {429, "Too many requests"},
 	"client_closed":          {499, "The client went away"},
 	"internal":               {500, "Something went wrong here"},
+	"damaged":                {500, "What is stored is damaged"},
 	"strategy_failed":        {500, "The strategy broke its own contract"},
 	"overloaded":             {503, "The service has too much waiting"},
 	"busy":                   {503, "The server is busy"},
@@ -139,6 +140,7 @@ func problemOf(err error) *Problem {
 		tooLarge *store.TooLargeError
 
 		quarantined *store.QuarantinedError
+		corrupt     *store.CorruptError
 		body        *bodyError
 		tooMany     *auth.TooManyError
 	)
@@ -165,6 +167,9 @@ func problemOf(err error) *Problem {
 			suggest("extract its text first; docs/formats.md has what is read")
 	case errors.As(err, &tooLarge):
 		return problem("too_large", "", "the text is longer than %s", size(tooLarge.Limit))
+	case errors.As(err, &corrupt):
+		return problem("damaged", "", "the stored text or chunks are damaged; the log has where under this request id").
+			suggest("submit the document again")
 	case errors.As(err, &body):
 		return body.problem()
 	case errors.Is(err, auth.ErrUnauthenticated):
@@ -253,6 +258,7 @@ func writeProblem(w http.ResponseWriter, p *Problem) {
 	h.Set("Content-Type", problemType)
 	h.Set("Cache-Control", "no-store")
 	h.Del("Content-Length")
+	h.Del("Content-Disposition")
 	h.Del("Content-Encoding")
 	h.Del("Etag")
 	b, err := json.Marshal(p)

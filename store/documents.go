@@ -49,7 +49,7 @@ func (s *Store) DocumentRange(ctx context.Context, owner, id string, from, to in
 		upTo := min(to, from+rangePiece)
 		piece, err := s.text(ctx, row.num, from, upTo)
 		if err != nil {
-			return fmt.Errorf("store: read text: %w", err)
+			return fmt.Errorf("store: read text: %w", s.damage(ctx, row.num, id, err))
 		}
 		if _, err := io.WriteString(w, piece); err != nil {
 			return fmt.Errorf("store: write text: %w", err)

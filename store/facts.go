@@ -80,7 +80,7 @@ func unpackFacts(number *int64, context *string) (Facts, error) {
 	}
 	var pieces [][4]int64
 	if err := json.Unmarshal([]byte(*context), &pieces); err != nil {
-		return f, fmt.Errorf("context: %w", err)
+		return f, damaged("a chunk's context: %v", err)
 	}
 	for _, p := range pieces {
 		f.Context = append(f.Context, Context{Kind: chunk.ContextKind(p[0]), Level: int(p[1]), StartByte: p[2], EndByte: p[3]})

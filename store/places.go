@@ -27,15 +27,18 @@ func (s *Store) addPlaces(ctx context.Context, document int64, chunks []Chunk, d
 		return err
 	}
 	ruler := chunk.Ruler{UTF16: true}
-	place := func(at int64) (line, wide int64) {
+	place := func(at int64) (line, char, wide int64) {
 		p := ruler.At(all, int(at-base))
-		return lines + int64(p.Line), astrals + int64(p.UTF16-p.Char)
+		return lines + int64(p.Line), int64(p.Char), astrals + int64(p.UTF16-p.Char)
 	}
 	for i := range chunks {
 		c := &chunks[i]
 		p := &Placed{}
-		startLine, startWide := place(c.StartByte)
-		endLine, endWide := place(c.EndByte)
+		startLine, startChar, startWide := place(c.StartByte)
+		endLine, endChar, endWide := place(c.EndByte)
+		if endChar-startChar != c.EndChar-c.StartChar {
+			return damaged("chunk %d has %d characters, not %d", c.Index, endChar-startChar, c.EndChar-c.StartChar)
+		}
 		p.FirstLine, p.LastLine = startLine+1, endLine+1
 		if c.EndByte > c.StartByte && all[c.EndByte-base-1] == '\n' {
 			p.LastLine--
@@ -59,6 +62,15 @@ func (s *Store) marks(ctx context.Context, document, part int64) (start, lines, 
 	var keptLines, keptAstrals *int64
 	err = s.read(ctx, `SELECT start_byte, lines, astral FROM document_parts WHERE key = $1`, document*partsPerDocument+part).
 		one(&start, &keptLines, &keptAstrals)
+	if missing(err) {
+		return 0, 0, 0, damaged("part %d is missing", part)
+	}
+	if err == nil && (start > part*PartBytes || start < max(0, part*PartBytes-utf8.UTFMax)) {
+		err = damaged("part %d starts at byte %d", part, start)
+	}
+	if err == nil && keptLines != nil && keptAstrals != nil && (*keptLines < 0 || *keptLines > start || *keptAstrals < 0 || *keptAstrals > start) {
+		err = damaged("before part %d there are %d lines and %d characters beyond U+FFFF", part, *keptLines, *keptAstrals)
+	}
 	if err != nil {
 		return 0, 0, 0, fmt.Errorf("part %d: %w", part, err)
 	}
@@ -68,6 +80,9 @@ func (s *Store) marks(ctx context.Context, document, part int64) (start, lines, 
 	for before := range part {
 		var body []byte
 		err := s.read(ctx, `SELECT body FROM document_parts WHERE key = $1`, document*partsPerDocument+before).one(&body)
+		if missing(err) {
+			return 0, 0, 0, damaged("part %d is missing", before)
+		}
 		if err != nil {
 			return 0, 0, 0, fmt.Errorf("part %d: %w", before, err)
 		}
@@ -96,6 +111,9 @@ SELECT start_byte, source_start, widths FROM document_parts WHERE key BETWEEN $1
 			if err := scan(&start, &sourceStart, &widths); err != nil {
 				return err
 			}
+			if start < base || start > base+int64(len(all)) || sourceStart < 0 {
+				return damaged("a part starts at byte %d, and at byte %d of the source", start, sourceStart)
+			}
 			// Each part answers for the offsets from its start on; the next one corrects those that are its own.
 			var chars int64
 			at := start
@@ -110,6 +128,9 @@ SELECT start_byte, source_start, widths FROM document_parts WHERE key BETWEEN $1
 				source, err := sourceAt(widths, sourceStart, chars+n)
 				if err != nil {
 					break // beyond this part
+				}
+				if source < sourceStart {
+					return damaged("the widths of the part at byte %d", start)
 				}
 				chars, at = chars+n, offset
 				found[offset] = source

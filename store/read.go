@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"chunkstream/event"
 )
@@ -311,17 +312,44 @@ func (s *Store) DocumentText(ctx context.Context, owner, id string, w io.Writer)
 	if err != nil {
 		return found("read document", err)
 	}
-	return s.parts(ctx, row.num, row.bytes, w)
+	return s.damage(ctx, row.num, id, s.parts(ctx, row.num, row.bytes, w))
+}
+
+// damage names in a CorruptError what is read; but a text that is deleted while it is read is gone, not damaged.
+func (s *Store) damage(ctx context.Context, document int64, of string, err error) error {
+	corrupt, ok := errors.AsType[*CorruptError](err)
+	if !ok {
+		return err
+	}
+	var there int64
+	if gone := s.read(ctx, `SELECT count(*) FROM documents WHERE num = $1 AND state = 'ready'`, document).one(&there); gone != nil {
+		return fmt.Errorf("store: read document: %w", gone)
+	}
+	if there == 0 {
+		return fmt.Errorf("store: read text: %w", ErrNotFound)
+	}
+	return &CorruptError{Of: of, Problem: corrupt.Problem}
 }
 
 // parts writes the text of a document's row to w.
 func (s *Store) parts(ctx context.Context, num, size int64, w io.Writer) error {
 	for at, part := int64(0), int64(0); at < size; part++ {
 		// Each part is copied out of its row before it is written: a slow reader holds memory, never a connection.
+		var start int64
 		var body []byte
-		err := s.read(ctx, `SELECT body FROM document_parts WHERE key = $1`, num*partsPerDocument+part).one(&body)
+		err := s.read(ctx, `SELECT start_byte, body FROM document_parts WHERE key = $1`, num*partsPerDocument+part).one(&start, &body)
+		switch {
+		case missing(err):
+			err = damaged("part %d is missing", part)
+		case err == nil && start != at:
+			err = damaged("part %d starts at byte %d, not %d", part, start, at)
+		case err == nil && int64(len(body)) > size-at:
+			err = damaged("part %d has %d bytes, more than the %d that are left of the text", part, len(body), size-at)
+		case err == nil:
+			err = checkPart(part, start, body, 0, int64(len(body)))
+		}
 		if err != nil {
-			return found(fmt.Sprintf("read part %d of a text", part), err)
+			return fmt.Errorf("store: read text: %w", err)
 		}
 		if _, err := w.Write(body); err != nil {
 			return fmt.Errorf("store: write text: %w", err)
@@ -331,19 +359,55 @@ func (s *Store) parts(ctx context.Context, num, size int64, w io.Writer) error {
 	return nil
 }
 
+// checkPart says what is wrong with a part, of whose text the bytes [from, to) are looked at and the characters that these cut.
+func checkPart(part, start int64, body []byte, from, to int64) error {
+	if start > part*PartBytes || start < max(0, part*PartBytes-utf8.UTFMax) {
+		return damaged("part %d starts at byte %d", part, start)
+	}
+	if len(body) == 0 || len(body) > bufferBytes {
+		return damaged("part %d has %d bytes", part, len(body))
+	}
+	for n := 1; n < utf8.UTFMax && from > 0 && !utf8.RuneStart(body[from]); n++ {
+		from--
+	}
+	for n := 1; n < utf8.UTFMax && to < int64(len(body)) && !utf8.RuneStart(body[to]); n++ {
+		to++
+	}
+	if !utf8.Valid(body[from:to]) {
+		return damaged("part %d is not UTF-8", part)
+	}
+	return nil
+}
+
 // partsPerRead bounds how much one query gives, and so how long it takes.
 const partsPerRead = 16
+
+// believed is how long a text may be said to be before its last part was seen.
+const believed = 64 << 20
 
 // text reads bytes [from, to) of a document's text.
 func (s *Store) text(ctx context.Context, document, from, to int64) (string, error) {
 	if from >= to {
 		return "", nil
 	}
+	part, last := from/PartBytes, (to-1)/PartBytes
+	if from < 0 || last >= partsPerDocument {
+		return "", damaged("a span from byte %d to byte %d", from, to)
+	}
+	if to-from > believed {
+		var there int64
+		if err := s.read(ctx, `SELECT count(*) FROM document_parts WHERE key = $1`, document*partsPerDocument+last).one(&there); err != nil {
+			return "", err
+		}
+		if there == 0 {
+			return "", damaged("part %d is missing", last)
+		}
+	}
 	var b strings.Builder
 	b.Grow(int(to - from))
 	// The parts are found by arithmetic; the one after the last is needed when the rune that straddles the multiple of
 	// PartBytes put the boundary before it.
-	for part, last := from/PartBytes, (to-1)/PartBytes; from < to; {
+	for at := int64(-1); from < to; {
 		first, start, body := part, int64(0), sql.RawBytes(nil)
 		err := s.read(ctx, `SELECT start_byte, body FROM document_parts WHERE key BETWEEN $1 AND $2 ORDER BY key`,
 			document*partsPerDocument+first, document*partsPerDocument+max(first, min(last, first+partsPerRead-1))).
@@ -351,12 +415,21 @@ func (s *Store) text(ctx context.Context, document, from, to int64) (string, err
 				if err := scan(&start, &body); err != nil {
 					return err
 				}
-				end := start + int64(len(body))
-				if start > from {
-					return fmt.Errorf("part %d starts at byte %d, after byte %d", part, start, from)
+				if at >= 0 && start != at {
+					return damaged("part %d starts at byte %d, not %d", part, start, at)
 				}
-				if end > from {
-					upTo := min(end, to)
+				if err := checkPart(part, start, body, 0, 0); err != nil {
+					return err
+				}
+				if start > from {
+					return damaged("part %d starts at byte %d, after byte %d", part, start, from)
+				}
+				at = start + int64(len(body))
+				if at > from && from < to {
+					upTo := min(at, to)
+					if err := checkPart(part, start, body, from-start, upTo-start); err != nil {
+						return err
+					}
 					b.Write(body[from-start : upTo-start])
 					from = upTo
 				}
@@ -367,7 +440,7 @@ func (s *Store) text(ctx context.Context, document, from, to int64) (string, err
 			return "", err
 		}
 		if part == first {
-			return "", errors.New("the text ends before the span")
+			return "", damaged("part %d is missing", part)
 		}
 	}
 	return b.String(), nil
@@ -386,11 +459,11 @@ const (
 // them. Chunks are there as soon as their batch is committed, also while the operation is still running. An operation
 // that is not the owner's gives ErrNotFound.
 func (s *Store) Chunks(ctx context.Context, owner, operationID string, from int64, limit int, want Want) ([]Chunk, error) {
-	var num, document int64
+	var num, document, size int64
 	var source, first string
-	err := s.read(ctx, `SELECT o.num, o.document, COALESCE(o.source, ''), COALESCE(d.source, '')
+	err := s.read(ctx, `SELECT o.num, o.document, d.bytes, COALESCE(o.source, ''), COALESCE(d.source, '')
   FROM operations o JOIN documents d ON d.num = o.document
- WHERE o.id = $1 AND o.owner = $2`+visible, operationID, owner).one(&num, &document, &source, &first)
+ WHERE o.id = $1 AND o.owner = $2`+visible, operationID, owner).one(&num, &document, &size, &source, &first)
 	if err != nil {
 		return nil, found("read operation", err)
 	}
@@ -406,11 +479,14 @@ SELECT idx, start_byte, end_byte, start_char, end_char, facts, context FROM chun
 			if err == nil {
 				c.Facts, err = unpackFacts(facts, context)
 			}
+			if err == nil {
+				err = c.check(size)
+			}
 			chunks = append(chunks, c)
 			return err
 		})
 	if err != nil {
-		return nil, fmt.Errorf("store: read chunks: %w", err)
+		return nil, fmt.Errorf("store: read chunks: %w", s.damage(ctx, document, operationID, err))
 	}
 	if len(chunks) == 0 {
 		return chunks, nil
@@ -422,9 +498,29 @@ SELECT idx, start_byte, end_byte, start_char, end_char, facts, context FROM chun
 		err = s.addTexts(ctx, document, chunks, "", 0)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("store: read chunk texts: %w", err)
+		return nil, fmt.Errorf("store: read chunk texts: %w", s.damage(ctx, document, operationID, err))
 	}
 	return chunks, nil
+}
+
+// check says what of a chunk cannot be of a text of size bytes.
+func (c *Chunk) check(size int64) error {
+	switch f := c.Facts; {
+	case c.Index < 0:
+		return damaged("a chunk has the number %d", c.Index)
+	case c.StartByte < 0 || c.EndByte < c.StartByte || c.EndByte > size:
+		return damaged("chunk %d is from byte %d to byte %d of %d", c.Index, c.StartByte, c.EndByte, size)
+	case c.StartChar < 0 || c.EndChar < c.StartChar || c.StartChar > c.StartByte || c.EndChar-c.StartChar > c.EndByte-c.StartByte:
+		return damaged("chunk %d is from character %d to character %d, and from byte %d to byte %d", c.Index, c.StartChar, c.EndChar, c.StartByte, c.EndByte)
+	case f.Up < 0 || int64(f.Up) > c.Index:
+		return damaged("the parent of chunk %d is %d before it", c.Index, f.Up)
+	}
+	for _, x := range c.Facts.Context {
+		if x.StartByte < 0 || x.EndByte < x.StartByte || x.EndByte > size {
+			return damaged("chunk %d has context from byte %d to byte %d of %d", c.Index, x.StartByte, x.EndByte, size)
+		}
+	}
+	return nil
 }
 
 // Offset is a place in a document's text: in bytes, or in code points.
@@ -509,6 +605,13 @@ func span(chunks []Chunk) (start, end int64) {
 	return start, end
 }
 
+// wholeCharacters reports whether a piece of UTF-8 begins and ends with a whole character.
+func wholeCharacters(text string) bool {
+	first, _ := utf8.DecodeRuneInString(text)
+	last, _ := utf8.DecodeLastRuneInString(text)
+	return text == "" || first != utf8.RuneError && last != utf8.RuneError || utf8.ValidString(text) // U+FFFD may stand in it
+}
+
 // addTexts reads what chunks span in one go, unless all is that already, from base on, and each piece of context that lies
 // before it once.
 func (s *Store) addTexts(ctx context.Context, document int64, chunks []Chunk, all string, base int64) (err error) {
@@ -523,10 +626,16 @@ func (s *Store) addTexts(ctx context.Context, document int64, chunks []Chunk, al
 	for i := range chunks {
 		c := &chunks[i]
 		c.Text = all[c.StartByte-base : c.EndByte-base]
+		if !wholeCharacters(c.Text) {
+			return damaged("chunk %d begins or ends inside of a character", c.Index)
+		}
 		for k := range c.Facts.Context {
 			x := &c.Facts.Context[k]
-			if x.StartByte >= base {
+			if x.StartByte >= base && x.EndByte <= base+int64(len(all)) {
 				x.Text = all[x.StartByte-base : x.EndByte-base]
+				if !wholeCharacters(x.Text) {
+					return damaged("the context of chunk %d begins or ends inside of a character", c.Index)
+				}
 				continue
 			}
 			span := [2]int64{x.StartByte, x.EndByte}

@@ -173,7 +173,7 @@ func (r *Run) Text(ctx context.Context) (string, error) {
 	}
 	text, err := r.s.text(ctx, r.document, 0, r.Operation.BytesTotal)
 	if err != nil {
-		return "", fmt.Errorf("store: read text: %w", err)
+		return "", fmt.Errorf("store: read text: %w", r.s.damage(ctx, r.document, r.Operation.ID, err))
 	}
 	return text, nil
 }

@@ -79,6 +79,24 @@ func (e *QuarantinedError) Error() string {
 // QuarantinedFor is how long a text that ended as poison is not taken again.
 const QuarantinedFor = 24 * time.Hour
 
+// CorruptError is what reading returns for a text or chunks that are not as the store writes them: the database was damaged
+// from outside. It is found before anything is made of what is wrong, so that no size in it is believed.
+type CorruptError struct {
+	Of      string // the id of the operation or the document; "" where only a run has it
+	Problem string // what is wrong, and where
+}
+
+func (e *CorruptError) Error() string {
+	if e.Of == "" {
+		return "damaged: " + e.Problem
+	}
+	return "damaged: " + e.Of + ": " + e.Problem
+}
+
+func damaged(problem string, args ...any) error {
+	return &CorruptError{Problem: fmt.Sprintf(problem, args...)}
+}
+
 // TooLargeError is what Stage returns for a text longer than its limit.
 type TooLargeError struct{ Limit int64 }
 

@@ -382,6 +382,10 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 		return &permanentError{"invalid_settings", err.Error()}
 	}
 	text, err := r.Text(ctx)
+	if _, corrupt := errors.AsType[*store.CorruptError](err); corrupt {
+		w.cfg.Log.Error("a stored text is damaged", "operation", op.ID, "error", err)
+		return &permanentError{"damaged", "The stored text is damaged. Submit the document again; the server's log has what is wrong."}
+	}
 	if err != nil {
 		return err
 	}
