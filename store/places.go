@@ -17,7 +17,7 @@ import (
 // that the widths of the parts are of the operation's own source.
 func (s *Store) addPlaces(ctx context.Context, document int64, chunks []Chunk, decoded, texts bool) error {
 	from, to := span(chunks)
-	part := from / PartBytes
+	part := partOf(from)
 	base, lines, astrals, err := s.marks(ctx, document, part)
 	if err != nil {
 		return err
@@ -27,18 +27,15 @@ func (s *Store) addPlaces(ctx context.Context, document int64, chunks []Chunk, d
 		return err
 	}
 	ruler := chunk.Ruler{UTF16: true}
-	place := func(at int64) (line, char, wide int64) {
+	place := func(at int64) (line, wide int64) {
 		p := ruler.At(all, int(at-base))
-		return lines + int64(p.Line), int64(p.Char), astrals + int64(p.UTF16-p.Char)
+		return lines + int64(p.Line), astrals + int64(p.UTF16-p.Char)
 	}
 	for i := range chunks {
 		c := &chunks[i]
 		p := &Placed{}
-		startLine, startChar, startWide := place(c.StartByte)
-		endLine, endChar, endWide := place(c.EndByte)
-		if endChar-startChar != c.EndChar-c.StartChar {
-			return damaged("chunk %d has %d characters, not %d", c.Index, endChar-startChar, c.EndChar-c.StartChar)
-		}
+		startLine, startWide := place(c.StartByte)
+		endLine, endWide := place(c.EndByte)
 		p.FirstLine, p.LastLine = startLine+1, endLine+1
 		if c.EndByte > c.StartByte && all[c.EndByte-base-1] == '\n' {
 			p.LastLine--

@@ -312,7 +312,7 @@ func (s *Store) DocumentText(ctx context.Context, owner, id string, w io.Writer)
 	if err != nil {
 		return found("read document", err)
 	}
-	return s.damage(ctx, row.num, id, s.parts(ctx, row.num, row.bytes, w))
+	return s.damage(ctx, row.num, id, s.parts(ctx, row.num, row.bytes, true, w))
 }
 
 // damage names in a CorruptError what is read; but a text that is deleted while it is read is gone, not damaged.
@@ -331,8 +331,8 @@ func (s *Store) damage(ctx context.Context, document int64, of string, err error
 	return &CorruptError{Of: of, Problem: corrupt.Problem}
 }
 
-// parts writes the text of a document's row to w.
-func (s *Store) parts(ctx context.Context, num, size int64, w io.Writer) error {
+// parts writes the text of a document's row to w. What is only staged need not be UTF-8 yet.
+func (s *Store) parts(ctx context.Context, num, size int64, utf8 bool, w io.Writer) error {
 	for at, part := int64(0), int64(0); at < size; part++ {
 		// Each part is copied out of its row before it is written: a slow reader holds memory, never a connection.
 		var start int64
@@ -345,8 +345,10 @@ func (s *Store) parts(ctx context.Context, num, size int64, w io.Writer) error {
 			err = damaged("part %d starts at byte %d, not %d", part, start, at)
 		case err == nil && int64(len(body)) > size-at:
 			err = damaged("part %d has %d bytes, more than the %d that are left of the text", part, len(body), size-at)
-		case err == nil:
+		case err == nil && utf8:
 			err = checkPart(part, start, body, 0, int64(len(body)))
+		case err == nil:
+			err = checkPart(part, start, body, 0, 0)
 		}
 		if err != nil {
 			return fmt.Errorf("store: read text: %w", err)
@@ -367,6 +369,9 @@ func checkPart(part, start int64, body []byte, from, to int64) error {
 	if len(body) == 0 || len(body) > bufferBytes {
 		return damaged("part %d has %d bytes", part, len(body))
 	}
+	if from == to {
+		return nil
+	}
 	for n := 1; n < utf8.UTFMax && from > 0 && !utf8.RuneStart(body[from]); n++ {
 		from--
 	}
@@ -385,18 +390,27 @@ const partsPerRead = 16
 // believed is how long a text may be said to be before its last part was seen.
 const believed = 64 << 20
 
+// partOf is the first part that may hold a byte: the last part of a text holds up to three bytes of the one after it.
+func partOf(at int64) int64 {
+	if part := at / PartBytes; at%PartBytes >= utf8.UTFMax || part == 0 {
+		return part
+	}
+	return at/PartBytes - 1
+}
+
 // text reads bytes [from, to) of a document's text.
 func (s *Store) text(ctx context.Context, document, from, to int64) (string, error) {
 	if from >= to {
 		return "", nil
 	}
-	part, last := from/PartBytes, (to-1)/PartBytes
+	part, last := partOf(from), (to-1)/PartBytes
 	if from < 0 || last >= partsPerDocument {
 		return "", damaged("a span from byte %d to byte %d", from, to)
 	}
 	if to-from > believed {
 		var there int64
-		if err := s.read(ctx, `SELECT count(*) FROM document_parts WHERE key = $1`, document*partsPerDocument+last).one(&there); err != nil {
+		err := s.read(ctx, `SELECT count(*) FROM document_parts WHERE key = $1`, document*partsPerDocument+partOf(to-1)).one(&there)
+		if err != nil {
 			return "", err
 		}
 		if there == 0 {

@@ -64,7 +64,7 @@ func (st *Staged) Read(ctx context.Context) ([]byte, error) {
 		return st.inline, nil
 	}
 	all := bytes.NewBuffer(make([]byte, 0, st.Bytes))
-	err := st.store.parts(ctx, st.num, st.Bytes, all)
+	err := st.store.parts(ctx, st.num, st.Bytes, false, all)
 	if err != nil {
 		return nil, fmt.Errorf("store: read staged text: %w", err)
 	}

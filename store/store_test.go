@@ -148,9 +148,15 @@ func claim(t testing.TB, s *store.Store, lane store.Lane) *store.Run {
 // cut gives spans of n bytes (and characters: the texts are ASCII where it is used).
 func cut(first int64, text string, n int) []store.Chunk {
 	var cs []store.Chunk
+	edge := func(at int) int64 {
+		for at < len(text) && !utf8.RuneStart(text[at]) {
+			at++
+		}
+		return int64(min(at, len(text)))
+	}
 	for at := int(first) * n; at < len(text); at += n {
-		end := min(at+n, len(text))
-		cs = append(cs, store.Chunk{StartByte: int64(at), EndByte: int64(end), StartChar: int64(at), EndChar: int64(end)})
+		start, end := edge(at), edge(at+n)
+		cs = append(cs, store.Chunk{StartByte: start, EndByte: end, StartChar: start, EndChar: end})
 	}
 	return cs
 }

@@ -575,7 +575,7 @@ func TestReserve(t *testing.T) {
 			}
 		}}}, err
 	}
-	text := prose(100_000) // too long to be cut before it is created
+	text := strings.ToValidUTF8(prose(100_000), "") // too long to be cut before it is created
 	w, stop := b.start(worker.Config{Parse: slow, SmallSlots: 2, SmallBytes: 200_000, Poll: time.Hour})
 	_, first := b.reserved(w, nil, text)
 	if take, _ := w.Reserve(ofSize(store.SmallBytes+1), nil); take != nil {
