@@ -753,6 +753,15 @@ func (st *stepper) all(cfg store.Config) {
 		}
 		return equal(len(all), len(cut(0, st.fresh(long), 1000)))
 	})
+	hurt := st.ended(st.fresh("damaged"))
+	whole.Spoil(st.t, `UPDATE chunks SET facts = -1 WHERE operation = (SELECT num FROM operations WHERE id = '`+hurt.ID+`')`)
+	reads("chunks that are damaged", func(ctx context.Context) error {
+		_, err := s.Chunks(ctx, owner, hurt.ID, 0, 10, 0)
+		if _, told := errors.AsType[*store.CorruptError](err); told {
+			return nil
+		}
+		return err
+	})
 	st.try("chunks of a text that was stored before lines were counted", func() func(context.Context) error {
 		whole.Spoil(st.t, `UPDATE document_parts SET lines = NULL, astral = NULL`)
 		return func(ctx context.Context) error {

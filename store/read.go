@@ -388,7 +388,7 @@ func checkPart(part, start int64, body []byte, from, to int64) error {
 const partsPerRead = 16
 
 // believed is how long a text may be said to be before its last part was seen.
-const believed = 64 << 20
+const believed = PartBytes
 
 // partOf is the first part that may hold a byte: the last part of a text holds up to three bytes of the one after it.
 func partOf(at int64) int64 {

@@ -513,7 +513,7 @@ func testFacts(t *testing.T, on backend) {
 	chunks := []chunk.Chunk{
 		{Span: chunk.Span{Start: 0, End: at + 5}, Boundary: chunk.Section, Reason: chunk.AtStructure, Kind: chunk.Mixed},
 		{Span: chunk.Span{Start: 9, End: at - 4}, Boundary: chunk.Word, Level: 1, Up: 1, Context: title},
-		{Span: chunk.Span{Start: rest, End: len(text)}, Boundary: chunk.End, Reason: chunk.AtEnd, Level: 7, Up: 1 << 30, Context: part},
+		{Span: chunk.Span{Start: rest, End: len(text)}, Boundary: chunk.End, Reason: chunk.AtEnd, Level: 7, Up: 2, Context: part},
 	}
 	var stored []store.Chunk
 	for i, x := range chunks {
