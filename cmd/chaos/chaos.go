@@ -8,7 +8,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,6 +52,8 @@ type chaos struct {
 	tally      map[string]*count
 	deaths     []death
 	took       map[string][]time.Duration
+	times      timeline
+	done       atomic.Int64  // faults of processes
 	skew       time.Duration // of the database's clock, against this machine's
 	slopes     []string      // of a soak
 	unsettled  int           // database faults that are under way: a process may then fail to start
@@ -56,10 +62,11 @@ type chaos struct {
 // count is how often a kind of fault was tried, and had an effect.
 type count struct{ tried, bitten, redrawn int }
 
-// death is a process that was killed while it may have held operations.
+// death is a process that was killed, or asked to end and has, while it may have held operations.
 type death struct {
 	worker string
 	at     time.Time
+	asked  bool
 }
 
 // maxViolations is how many are kept: after the first hundred nobody reads on.
@@ -107,6 +114,19 @@ func (c *chaos) note(line map[string]any) {
 	}
 }
 
+// disturbed follows the name of what was measured while something else was broken that may have held it up.
+const disturbed = ", beside another fault"
+
+// timed measures how long something took that began then and has ended now. The others are what may have held it up besides
+// what may hold up everything.
+func (c *chaos) timed(what string, began time.Time, others ...string) {
+	now := time.Now()
+	if !c.alone(began, now) || slices.ContainsFunc(others, func(o string) bool { return c.times.broken(o, began, now) }) {
+		what += disturbed
+	}
+	c.measured(what, now.Sub(began))
+}
+
 func (c *chaos) measured(what string, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,6 +151,11 @@ func (c *chaos) play(ctx context.Context) {
 		c.host.end()
 		_ = c.log.Close()
 	}()
+	looking, enough := context.WithCancel(ctx)
+	var looks sync.WaitGroup
+	looks.Go(func() { c.cores(looking) })
+	defer looks.Wait()
+	defer enough()
 	if err := c.open(ctx); err != nil {
 		c.violate("start: %v", err)
 		return
@@ -145,6 +170,9 @@ func (c *chaos) play(ctx context.Context) {
 	c.load.run(ctx, 2*c.cfg.flows) // warm-up: what pools and caches keep is no leak
 	baseline := c.rest(ctx)
 	c.clockBites(ctx)
+	if c.cfg.outage > 0 {
+		c.withoutRedis(ctx)
+	}
 
 	faulty, broken := context.WithCancel(ctx)
 	defer broken()
@@ -223,6 +251,11 @@ func (c *chaos) open(ctx context.Context) error {
 		}
 		c.sqlProxy = servertest.StartProxyAt(c.host, here, u.Host)
 		u.Host = c.sqlProxy.Address
+		if more := c.cfg.webs + c.cfg.workers; more > 8 { // all together must find room among the 200 that this Postgres takes
+			query := u.Query()
+			query.Set("pool_max_conns", strconv.Itoa(max(4, 160/more)))
+			u.RawQuery = query.Encode()
+		}
 		flags = append(flags, "--database", u.String())
 		if err := c.setClock(ctx, source); err != nil {
 			return err
@@ -267,17 +300,14 @@ func (c *chaos) open(ctx context.Context) error {
 			c.processes[0].works = true
 		}
 	default:
-		for _, p := range []struct {
-			spared  bool
-			name    string
-			command string
-			workers string
-		}{
-			{true, "web1", "serve", "0"}, {false, "web2", "serve", "0"},
-			{true, "worker1", "worker", "1"}, {false, "worker2", "worker", "1"}, {false, "worker3", "worker", "1"},
-		} {
+		for i := range c.cfg.webs {
 			if err == nil {
-				err = add(p.spared, p.name, p.command, "--workers", p.workers)
+				err = add(i == 0, fmt.Sprint("web", i+1), "serve", "--workers", "0")
+			}
+		}
+		for i := range c.cfg.workers {
+			if err == nil {
+				err = add(i == 0, fmt.Sprint("worker", i+1), "worker", "--workers", "1")
 			}
 		}
 	}
@@ -307,6 +337,7 @@ func (c *chaos) up(ctx context.Context, p *process, env ...string) error {
 		_, exited := p.state()
 		for {
 			if s, _, err := p.readiness(ctx); err == nil && (s == "ready" || s == "degraded") {
+				c.times.end(p.name)
 				return nil
 			}
 			select {
@@ -363,7 +394,7 @@ func (c *chaos) stop(ctx context.Context) {
 			case how.ExitStatus() != 0:
 				c.violate("%s ended with %s after SIGTERM, want 0", p.name, describe(how))
 			}
-			c.measured("SIGTERM → ended", time.Since(began))
+			c.timed(termEnded, began)
 		})
 	}
 	all.Wait()
@@ -400,14 +431,18 @@ func (c *chaos) holds(ctx context.Context, worker string) (map[string]int64, err
 
 // moved is one of held that somebody else has claimed since, or "".
 func (c *chaos) moved(ctx context.Context, held map[string]int64) string {
+	var is []string
+	var args []any
 	for id, epoch := range held {
-		var now int64
-		err := c.db.QueryRowContext(ctx, `SELECT epoch FROM operations WHERE id = $1`, id).Scan(&now)
-		if err == nil && now > epoch {
-			return id
-		}
+		args = append(args, id, epoch)
+		is = append(is, fmt.Sprintf("id = $%d AND epoch > $%d", len(args)-1, len(args)))
 	}
-	return ""
+	var id string
+	err := c.db.QueryRowContext(ctx, `SELECT id FROM operations WHERE `+strings.Join(is, " OR ")+` LIMIT 1`, args...).Scan(&id)
+	if err != nil {
+		return "" // none, or the database is away
+	}
+	return id
 }
 
 func describe(how syscall.WaitStatus) string {

@@ -17,9 +17,11 @@ import (
 func (c *chaos) sqlFault(ctx context.Context, f fault) outcome {
 	c.unsettle(1)
 	defer c.unsettle(-1)
+	c.times.begin(theDatabase, time.Now())
 	o := c.hurtDatabase(ctx, f)
+	c.times.end(theDatabase)
 	if o.bitten {
-		c.whenReady(ctx, "database back → ready")
+		c.whenReady(ctx, databaseBack, theRedis)
 	}
 	return o
 }

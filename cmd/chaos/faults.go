@@ -21,6 +21,7 @@ type fault struct {
 	after  time.Duration // from the fault before on the same victim
 	holds  time.Duration // how long it lasts
 	n      int           // a number that the kind uses: which hit of a crash point, how many bytes …
+	turn   int           // how many faults of processes are before it
 }
 
 // kinds are the faults that can be drawn, each with its weight.
@@ -141,23 +142,43 @@ func draw(rng *rand.Rand, cfg config, lane string, all []*process) (fault, bool)
 	f.after = time.Duration(rng.IntN(200)) * time.Millisecond
 	f.holds = cfg.lease*time.Duration(rng.IntN(100))/100 + 20*time.Millisecond
 	f.n = 1 + rng.IntN(8)
+	if cfg.small && strings.HasPrefix(f.kind, crashPrefix) {
+		f.n = (f.n + 1) / 2 // among many processes each one comes by less often
+	}
 	return f, true
 }
 
 // schedule draws all faults of a run from its seed, by the process, or else the lane, that has them.
 func schedule(cfg config, all []*process) map[string][]fault {
 	by := map[string][]fault{}
+	processes := 0
 	for i, lane := range []string{"process", "redis", "sql"} {
 		rng := rand.New(rand.NewPCG(cfg.seed, uint64(i)))
-		for range []int{cfg.faults, cfg.redisN, cfg.sqlN}[i] {
+		n := []int{cfg.faults, cfg.redisN, cfg.sqlN}[i]
+		for k := range n {
 			f, ok := draw(rng, cfg, lane, all)
 			if !ok {
 				break
+			}
+			f.turn = processes * k / n
+			if i == 0 {
+				f.turn, processes = k, k+1
 			}
 			by[f.lane+f.victim] = append(by[f.lane+f.victim], f)
 		}
 	}
 	return by
+}
+
+// wait has a fault wait while too many of those before it are still to come: some victims' take longer than others', and how
+// often each kind is to be there beside the others, the seed says.
+func (c *chaos) wait(ctx context.Context, f fault) bool {
+	for ahead := int64(8 * len(c.processes)); c.done.Load()+ahead < int64(f.turn); {
+		if !pause(ctx, 3*time.Millisecond) {
+			return false
+		}
+	}
+	return true
 }
 
 // redraws is how often a fault may be replaced because what it was to hit was not there.
@@ -197,6 +218,9 @@ func (c *chaos) sufferAll(ctx context.Context, faults []fault, one func(context.
 	defer c.guard("faults")
 	rng := rand.New(rand.NewPCG(c.cfg.seed, 100+uint64(len(faults))))
 	for _, f := range faults {
+		if !c.wait(ctx, f) {
+			return
+		}
 		c.untilBitten(ctx, rng, f, one, func(k kind) bool { return true })
 	}
 }
@@ -206,8 +230,12 @@ func (c *chaos) suffer(ctx context.Context, p *process, faults []fault) {
 	defer c.guard(p.name)
 	rng := rand.New(rand.NewPCG(c.cfg.seed, 200+uint64(slices.Index(c.processes, p))))
 	for _, f := range faults {
+		if !c.wait(ctx, f) {
+			return
+		}
 		c.untilBitten(ctx, rng, f, func(ctx context.Context, f fault) outcome { return c.processFault(ctx, p, f) },
 			func(k kind) bool { return slices.Contains(victims(k.name, c.processes), p.name) })
+		c.done.Add(1)
 	}
 	// The faults of the others go on, and a frozen worker bites only when somebody is there to take its work.
 	if err := c.up(ctx, p); err != nil && ctx.Err() == nil {
@@ -294,15 +322,18 @@ func (c *chaos) processFault(ctx context.Context, p *process, f fault) outcome {
 
 // died notes that a process is about to be killed.
 func (c *chaos) died(p *process) {
+	now := time.Now()
+	c.times.begin(p.name, now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.deaths = append(c.deaths, death{p.worker(), time.Now()})
+	c.deaths = append(c.deaths, death{p.worker(), now, false})
 }
 
 // term asks a process to end. It must do so in order and leave no lease behind, unless it is killed while it does.
 func (c *chaos) term(ctx context.Context, p *process, f fault) outcome {
 	p.expect()
 	began := time.Now()
+	c.times.begin(p.name, began)
 	if err := p.signal(syscall.SIGTERM); err != nil {
 		return outcome{how: err.Error()}
 	}
@@ -317,18 +348,33 @@ func (c *chaos) term(ctx context.Context, p *process, f fault) outcome {
 		c.violate("%s ended with %s (ended: %v) after SIGTERM, want exit code 0: see %s", p.name, describe(how), ok, p.log)
 		return outcome{how: describe(how)}
 	}
-	c.measured("SIGTERM → ended", time.Since(began))
+	c.mu.Lock()
+	c.deaths = append(c.deaths, death{p.worker(), began, true})
+	c.mu.Unlock()
+	c.timed(termEnded, began)
 	return outcome{true, "the process ended with code 0"}
 }
+
+// hold keeps a process from being waited for, until what it returns is called.
+func (c *chaos) hold(p *process) (end func()) {
+	p.setFrozen(true)
+	return func() {
+		p.setFrozen(false)
+		c.times.end(aFreeze + p.name)
+	}
+}
+
+// glance is how often the database is asked what a worker holds: asking must not be what the database is busy with.
+const glance = 10 * time.Millisecond
 
 // freeze stops a process for longer than its lease. A worker must hold something, and what it holds must change hands
 // meanwhile; it is thawed at that moment or later, a zombie that believes it still holds it.
 func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
-	p.setFrozen(true)
-	defer p.setFrozen(false)
+	defer c.hold(p)()
 	defer func() { _ = p.signal(syscall.SIGCONT) }() // it may have ended
 	alone := len(c.processes) == 1
 	if !p.works || alone {
+		c.times.begin(aFreeze+p.name, time.Now())
 		if err := p.signal(syscall.SIGSTOP); err != nil {
 			return outcome{how: err.Error()}
 		}
@@ -337,14 +383,15 @@ func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
 		return outcome{silent, "it did not answer while it was frozen for longer than the lease"}
 	}
 	var held map[string]int64
-	for end := time.Now().Add(c.cfg.patience / 4); len(held) == 0 && time.Now().Before(end); {
-		if !pause(ctx, 5*time.Millisecond) {
+	for end := time.Now().Add(min(c.cfg.patience/4, 3*time.Second+2*c.cfg.lease)); len(held) == 0 && time.Now().Before(end); {
+		if !pause(ctx, glance) {
 			return outcome{}
 		}
 		// Looking first, so that it is not stopped again and again for nothing.
 		if now, err := c.holds(ctx, p.worker()); err != nil || len(now) == 0 {
 			continue
 		}
+		c.times.begin(aFreeze+p.name, time.Now())
 		if err := p.signal(syscall.SIGSTOP); err != nil {
 			return outcome{how: err.Error()}
 		}
@@ -364,7 +411,7 @@ func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
 	limit := time.Now().Add(c.cfg.lease + 4*time.Second)
 	id := ""
 	for id == "" && time.Now().Before(limit) {
-		if !pause(ctx, 3*time.Millisecond) {
+		if !pause(ctx, glance) {
 			return outcome{}
 		}
 		id = c.moved(ctx, held)
@@ -388,6 +435,7 @@ func (c *chaos) crash(ctx context.Context, p *process, point crashpoint.Point, f
 		if ctx.Err() == nil {
 			c.violate("%v", err)
 		}
+		p.kill() // it would end at some later time, when nobody expects it
 		return outcome{how: err.Error()}
 	}
 	p.expect() // it will end, nobody says when

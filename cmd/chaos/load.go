@@ -58,6 +58,7 @@ type way struct {
 type ticket struct {
 	key       string
 	text      string
+	began     time.Time
 	op        client.Operation // as it was acknowledged
 	cancelled string           // what a cancel was answered with: "", a status, or "asked" for one that was running
 	watches   []*watch
@@ -70,6 +71,7 @@ type watch struct {
 	after  int64  // the number it began behind
 	events []event.Event
 	ended  bool
+	at     time.Time // when it had ended
 }
 
 func newLoad(c *chaos) *load {
@@ -87,6 +89,12 @@ func newLoad(c *chaos) *load {
 	// Most are small, as documents are; the large ones take long enough to be caught half-way.
 	for i := range 40 {
 		size := []int{600, 4 << 10, 4 << 10, 40 << 10, 300 << 10, 2 << 10, 20 << 10, 600 << 10}[i%8]
+		if c.cfg.small {
+			size = []int{600, 1 << 10, 3 << 10, 8 << 10, 1 << 10, 2 << 10, 40 << 10, 600}[i%8]
+			if i == 19 || i == 39 {
+				size = 300 << 10
+			}
+		}
 		at := rng.IntN(len(all) - size)
 		l.texts = append(l.texts, strings.ToValidUTF8(all[at:at+size], "?"))
 	}
@@ -205,7 +213,7 @@ func (l *load) one(ctx context.Context, n int64) {
 		text = fmt.Sprintf("document %d\n", n) + text
 	}
 	w := l.ways[rng.IntN(len(l.ways))]
-	t := &ticket{key: fmt.Sprint("doc-", n), text: text}
+	t := &ticket{key: fmt.Sprint("doc-", n), text: text, began: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, 3*l.c.cfg.patience)
 	defer cancel()
 	twice := rng.IntN(4) == 0
@@ -238,7 +246,9 @@ func (l *load) one(ctx context.Context, n int64) {
 		watching.Go(func() { l.watch(ctx, rand.New(rand.NewPCG(uint64(n), seed)), t, v) })
 	}
 	overs := []string{"ws", "sse"}
-	begin(overs[n%2], 0, 2)
+	for i := range int64(l.c.cfg.watchers) {
+		begin(overs[(n+i)%2], 0, 2+100*uint64(i))
+	}
 	if rng.IntN(2) == 0 {
 		begin(overs[(n+1)%2], 0, 3)
 	}
@@ -370,6 +380,7 @@ func (l *load) watch(ctx context.Context, rng *rand.Rand, t *ticket, v *watch) {
 			pause(ctx, time.Duration(rng.IntN(20))*time.Millisecond)
 		}
 	}
+	v.at = time.Now()
 }
 
 // follow reads one stream, at most few events of it.

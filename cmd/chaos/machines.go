@@ -93,10 +93,10 @@ func (m *machines) cut(name string, off bool) {
 // cutOff takes a machine off the network for longer than its process's lease. What a worker held must change hands
 // meanwhile; it goes on working, into the void, and is put back at that moment or later.
 func (c *chaos) cutOff(ctx context.Context, p *process, f fault) outcome {
-	p.setFrozen(true)
-	defer p.setFrozen(false)
+	defer c.hold(p)()
 	back := func() { c.machines.cut(p.name, false) }
 	if !p.works {
+		c.times.begin(aFreeze+p.name, time.Now())
 		c.machines.cut(p.name, true)
 		defer back()
 		pause(ctx, c.cfg.lease+f.holds)
@@ -104,12 +104,13 @@ func (c *chaos) cutOff(ctx context.Context, p *process, f fault) outcome {
 	}
 	var held map[string]int64
 	for end := time.Now().Add(c.cfg.patience / 4); len(held) == 0 && time.Now().Before(end); {
-		if !pause(ctx, 5*time.Millisecond) {
+		if !pause(ctx, glance) {
 			return outcome{}
 		}
 		if now, err := c.holds(ctx, p.worker()); err != nil || len(now) == 0 {
 			continue
 		}
+		c.times.begin(aFreeze+p.name, time.Now())
 		c.machines.cut(p.name, true)
 		var err error
 		if held, err = c.holds(ctx, p.worker()); err != nil || len(held) == 0 {
@@ -124,7 +125,7 @@ func (c *chaos) cutOff(ctx context.Context, p *process, f fault) outcome {
 	defer back()
 	id := ""
 	for limit := time.Now().Add(c.cfg.lease + 15*time.Second); id == "" && time.Now().Before(limit); {
-		if !pause(ctx, 3*time.Millisecond) {
+		if !pause(ctx, glance) {
 			return outcome{}
 		}
 		id = c.moved(ctx, held)

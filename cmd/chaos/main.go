@@ -48,6 +48,13 @@ type config struct {
 	soak     time.Duration // 0: no soak
 	duration time.Duration // 0: until the faults are used up
 	flows    int           // documents in flight
+	webs     int           // web processes
+	workers  int           // worker processes
+	watchers int           // of each document from its beginning, at least
+	small    bool          // most documents have less than 4 KiB
+	outage   time.Duration // how long completions are measured without faults, and then again without Redis; 0: not at all
+	record   string        // a file that gets a line of what the run has done; empty: none
+	totals   string        // in place of a run: the file of such lines that is summed up
 	folder   string
 	program  string        // a build of the product with the tag crashpoints; empty: it is built
 	overlay  string        // for the build, as go build -overlay takes it
@@ -72,6 +79,13 @@ func parse(args []string, errs io.Writer) (config, error) {
 	set.DurationVar(&c.duration, "duration", 0, "stop drawing faults after this time; 0: when all are used up")
 	set.DurationVar(&c.soak, "soak", 0, "in place of a number of faults: one every ten seconds for so long, at 60 % of what the processes can do at most")
 	set.IntVar(&c.flows, "flows", 12, "documents in flight")
+	set.IntVar(&c.webs, "webs", 2, "web processes, the first of which is never killed")
+	set.IntVar(&c.workers, "workers", 3, "worker processes, the first of which is never killed")
+	set.IntVar(&c.watchers, "watchers", 1, "of each document from its beginning, at least")
+	set.BoolVar(&c.small, "small", false, "most documents have less than 4 KiB: more of them end between the faults")
+	set.DurationVar(&c.outage, "outage", 0, "before the faults, how long completions are measured with Redis, and then as long without it; takes --redis yes")
+	set.StringVar(&c.record, "record", "", "a `file` that gets one line of JSON: what the run has done and found")
+	set.StringVar(&c.totals, "totals", "", "in place of a run: print, as a table in Markdown, what the runs recorded in this `file` come to")
 	set.DurationVar(&c.patience, "patience", time.Minute, "after which something that does not happen counts as never")
 	set.StringVar(&c.folder, "folder", "", "where the run keeps everything; empty: a temporary one, kept when the run fails")
 	set.StringVar(&c.program, "program", "", "a build of ./cmd/chunkstream with the tag crashpoints; empty: it is built")
@@ -92,8 +106,11 @@ func parse(args []string, errs io.Writer) (config, error) {
 		return c, errors.New("--machines takes --store postgres and --redis sentinel: a file is on one machine")
 	case set.NArg() > 0:
 		return c, fmt.Errorf("%q is no flag", set.Arg(0))
-	case c.flows < 1:
-		return c, fmt.Errorf("--flows %d: at least one document must be in flight", c.flows)
+	case c.flows < 1 || c.webs < 1 || c.workers < 2 || c.watchers < 1:
+		return c, fmt.Errorf("--flows %d --webs %d --workers %d --watchers %d: at least one document, one web process, two workers and one watcher must be there",
+			c.flows, c.webs, c.workers, c.watchers)
+	case c.outage > 0 && redis != "yes":
+		return c, errors.New("--outage takes --redis yes")
 	}
 	if !c.redis {
 		c.redisN = 0
@@ -114,17 +131,33 @@ func parse(args []string, errs io.Writer) (config, error) {
 	return c, nil
 }
 
-// replay is the command that runs the same schedule again.
-func (c config) replay() string {
-	redis := "no"
+// redisWord is what --redis says.
+func (c config) redisWord() string {
 	switch {
 	case c.sentinel:
-		redis = "sentinel"
+		return "sentinel"
 	case c.redis:
-		redis = "yes"
+		return "yes"
 	}
+	return "no"
+}
+
+// replay is the command that runs the same schedule again.
+func (c config) replay() string {
 	s := fmt.Sprintf("go run ./cmd/chaos --store %s --redis %s --faults %d --redis-faults %d --sql-faults %d --seed %d --lease %v --flows %d",
-		c.store, redis, c.faults, c.redisN, c.sqlN, c.seed, c.lease, c.flows)
+		c.store, c.redisWord(), c.faults, c.redisN, c.sqlN, c.seed, c.lease, c.flows)
+	if c.webs != 2 || c.workers != 3 {
+		s += fmt.Sprintf(" --webs %d --workers %d", c.webs, c.workers)
+	}
+	if c.watchers != 1 {
+		s += fmt.Sprintf(" --watchers %d", c.watchers)
+	}
+	if c.small {
+		s += " --small"
+	}
+	if c.outage > 0 {
+		s += fmt.Sprintf(" --outage %v", c.outage)
+	}
 	if c.soak > 0 {
 		s += fmt.Sprintf(" --soak %v", c.soak)
 	}
@@ -151,7 +184,16 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		fmt.Fprintln(errs, "chaos:", err)
 		return 2
 	}
+	if cfg.folder != "" { // servers are started elsewhere
+		if cfg.folder, err = filepath.Abs(cfg.folder); err != nil {
+			fmt.Fprintln(errs, "chaos:", err)
+			return 1
+		}
+	}
 	kept := cfg.folder != ""
+	if cfg.totals != "" {
+		return total(cfg.totals, out, errs)
+	}
 	if !kept {
 		if cfg.folder, err = os.MkdirTemp("", "chunkstream-chaos-"); err != nil {
 			fmt.Fprintln(errs, "chaos:", err)
@@ -176,6 +218,10 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	fmt.Fprintf(out, "%s\n", cfg.replay())
 	c.play(ctx)
 	c.report(out)
+	if err := c.record(ctx); err != nil {
+		fmt.Fprintln(errs, "chaos:", err)
+		return 1
+	}
 	if len(c.violations) > 0 {
 		fmt.Fprintf(out, "\nFAILED with seed %d. Again:\n  %s\nEverything of this run is in %s\n", cfg.seed, cfg.replay(), cfg.folder)
 		return 1

@@ -65,18 +65,24 @@ func TestFlags(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"--store", "mysql"}, {"--redis", "perhaps"}, {"--only", "kill,nonsense"}, {"surplus"}, {"--flows", "0"}, {"--faults", "many"},
+		{"--webs", "0"}, {"--workers", "1"}, {"--watchers", "0"}, {"--store", "sqlite", "--redis", "no", "--outage", "5s"},
 	} {
 		if _, err := parse(args, &bytes.Buffer{}); err == nil {
 			t.Errorf("%v was accepted", args)
 		}
 	}
-	cfg, err := parse([]string{"--store", "sqlite", "--redis", "no", "--faults", "40", "--seed", "3", "--only", "kill,freeze"}, &bytes.Buffer{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, err := parse(strings.Fields(cfg.replay())[3:], &bytes.Buffer{})
-	if err != nil || again != cfg {
-		t.Errorf("%s gives %+v, %v, want %+v", cfg.replay(), again, err, cfg)
+	for _, args := range [][]string{
+		{"--store", "sqlite", "--redis", "no", "--faults", "40", "--seed", "3", "--only", "kill,freeze"},
+		{"--seed", "4", "--webs", "3", "--workers", "12", "--watchers", "4", "--small", "--outage", "5s", "--duration", "1m"},
+	} {
+		cfg, err := parse(args, &bytes.Buffer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := parse(strings.Fields(cfg.replay())[3:], &bytes.Buffer{})
+		if err != nil || again != cfg {
+			t.Errorf("%s gives %+v, %v, want %+v", cfg.replay(), again, err, cfg)
+		}
 	}
 }
 
@@ -140,6 +146,16 @@ func TestCutLog(t *testing.T) {
 		t.Errorf("cut %d, %v, want 4", n, err)
 	}
 	if left, err := os.ReadFile(path); string(left) != "012345" {
+		t.Errorf("left %q, %v", left, err)
+	}
+	const whole = "*1\r\n$5\r\nMULTI\r\n*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n*1\r\n$4\r\nEXEC\r\n"
+	if err := os.WriteFile(path, []byte(whole+whole), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := cutLog(dir, 5); n != int64(len(whole)) || err != nil {
+		t.Errorf("cut %d in a transaction, %v, want all of it: %d", n, err, len(whole))
+	}
+	if left, err := os.ReadFile(path); string(left) != whole {
 		t.Errorf("left %q, %v", left, err)
 	}
 }

@@ -39,6 +39,7 @@ type process struct {
 	exited chan struct{}
 	wanted bool // its end would be nobody's doing
 	frozen bool
+	heard  map[string]heard // words → how often it has written them into its log
 
 	client *client.Client
 	http   *http.Client

@@ -13,20 +13,17 @@ import (
 func (c *chaos) report(out io.Writer) {
 	t := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(t, "\nfault\tbitten\tdrawn again\n")
-	bitten := map[string]int{}
 	for _, lane := range []string{"process", "redis", "sql"} {
 		for _, k := range lanes[lane] {
 			if n := c.tally[k.name]; n != nil {
 				fmt.Fprintf(t, "%s\t%d\t%d\n", k.name, n.bitten, n.redrawn)
-				bitten[lane] += n.bitten
 			}
 		}
 	}
-	fmt.Fprintf(t, "\nmeasured\tcount\tp50\tp99\tmax\n")
+	fmt.Fprintf(t, "\nmeasured\tcount\tp50\tp99\tmax\tgoal\n")
 	for _, what := range slices.Sorted(maps.Keys(c.took)) {
-		all := slices.Sorted(slices.Values(c.took[what]))
-		at := func(share float64) time.Duration { return all[int(share*float64(len(all)-1))].Round(time.Millisecond) }
-		fmt.Fprintf(t, "%s\t%d\t%v\t%v\t%v\n", what, len(all), at(0.5), at(0.99), at(1))
+		s := c.spread(what)
+		fmt.Fprintf(t, "%s\t%d\t%v\t%v\t%v\t%s\n", what, s.Count, s.P50.d(), s.P99.d(), s.Max.d(), c.goal(what, s))
 	}
 	if len(c.slopes) > 0 {
 		fmt.Fprintf(t, "\nafter a third of the soak\tof\tmedian\tgrown by\tallowed\n")
@@ -39,8 +36,8 @@ func (c *chaos) report(out io.Writer) {
 		fmt.Fprintf(out, "\n%d documents, %d submissions repeated under their key; %d events delivered, streams opened again %d times\n",
 			len(l.tickets), l.repeated.Load(), l.delivered.Load(), l.reconnects.Load())
 	}
-	fmt.Fprintf(out, "faults that bit: %d of processes, %d of Redis, %d of the database; %d violations, in %v\n", bitten["process"],
-		bitten["redis"], bitten["sql"], len(c.violations)+c.hidden, time.Since(c.began).Round(100*time.Millisecond))
+	fmt.Fprintf(out, "faults that bit: %d of processes, %d of Redis, %d of the database; %d violations, in %v\n", c.bitten("process"),
+		c.bitten("redis"), c.bitten("sql"), len(c.violations)+c.hidden, time.Since(c.began).Round(100*time.Millisecond))
 	for _, v := range c.violations {
 		fmt.Fprintf(out, "VIOLATED %s\n", v)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,12 +75,34 @@ func (c *chaos) said(words string) (n int) {
 	return n
 }
 
+// heard is how often some words are in the part of a log that was read.
+type heard struct {
+	read int64
+	n    int
+}
+
+// said counts words in whole lines of the process's log. Each call reads only what is new since the one before.
 func (p *process) said(words string) int {
-	text, err := os.ReadFile(p.log)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.heard[words]
+	log, err := os.Open(p.log)
 	if err != nil {
-		return 0
+		return h.n
 	}
-	return bytes.Count(text, []byte(words))
+	defer func() { _ = log.Close() }()
+	text, err := io.ReadAll(io.NewSectionReader(log, h.read, 1<<62))
+	if err != nil {
+		return h.n
+	}
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
+	h.read += int64(len(text))
+	h.n += bytes.Count(text, []byte(words))
+	if p.heard == nil {
+		p.heard = map[string]heard{}
+	}
+	p.heard[words] = h
+	return h.n
 }
 
 // exhaust lets a process have no more files and connections than it has, for a while.
@@ -95,6 +118,8 @@ func (c *chaos) exhaust(ctx context.Context, p *process, f fault) outcome {
 	if err != nil {
 		return outcome{how: err.Error()}
 	}
+	c.times.begin(p.name, time.Now())
+	defer c.times.end(p.name)
 	felt := waits(ctx, func() bool { return p.said(words) > before })
 	pause(ctx, f.holds)
 	if _, err := p.limit(was); err != nil && p.running() {
