@@ -144,9 +144,7 @@ func New(cfg Config) (*API, error) {
 	if a.settings, err = newSettingTypes(); err != nil {
 		return nil, err
 	}
-	if a.documents, err = newDocsAssets(); err != nil {
-		return nil, err
-	}
+	a.documents = newDocsAssets()
 	if a.pages, err = newPages(); err != nil {
 		return nil, err
 	}
@@ -159,9 +157,7 @@ func New(cfg Config) (*API, error) {
 	if err := a.checkRules(); err != nil {
 		return nil, err
 	}
-	if a.openAPI, err = a.renderOpenAPI(); err != nil {
-		return nil, err
-	}
+	a.openAPI = a.describe()
 	return a, nil
 }
 

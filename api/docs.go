@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // Stoplight Elements 9.0.25 (Apache-2.0), web-components.min.js and styles.min.css of the npm package
@@ -20,41 +21,64 @@ var elements embed.FS
 
 const elementsVersion = "9.0.25"
 
-// page is an answer that never changes while the process lives. gzipped, if there, is the same body packed; body may
-// then be nil.
+// page is an answer that never changes while the process lives. It is made when it is first asked for: a process that
+// starts has better things to do than to pack what nobody may want.
 type page struct {
-	contentType, etag, csp, cache string
-	body, gzipped                 []byte
+	contentType, csp, cache string
+	content                 func() (content, error)
 }
 
-func newPage(contentType, csp, cache string, body, gzipped []byte) page {
-	sum := sha256.Sum256(append(body[:len(body):len(body)], gzipped...))
-	return page{contentType, `"` + hex.EncodeToString(sum[:12]) + `"`, csp, cache, body, gzipped}
+// content is what a page says. gzipped, if there, is the same body packed; body may then be nil.
+type content struct {
+	etag          string
+	body, gzipped []byte
+}
+
+func newPage(contentType, csp, cache string, fill func() (body, gzipped []byte, err error)) page {
+	return page{contentType, csp, cache, sync.OnceValues(func() (content, error) {
+		body, gzipped, err := fill()
+		sum := sha256.Sum256(append(body[:len(body):len(body)], gzipped...))
+		return content{`"` + hex.EncodeToString(sum[:12]) + `"`, body, gzipped}, err
+	})}
+}
+
+// packed gives a body both ways.
+func packed(body []byte) (_, gzipped []byte, err error) {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err = w.Write(body); err == nil {
+		err = w.Close()
+	}
+	return body, b.Bytes(), err
 }
 
 func (p page) serve(w http.ResponseWriter, r *http.Request) error {
+	c, err := p.content()
+	if err != nil {
+		return fmt.Errorf("make a page: %w", err)
+	}
 	h := w.Header()
-	h.Set("Etag", p.etag)
+	h.Set("Etag", c.etag)
 	h.Set("Cache-Control", p.cache)
 	h.Set("Vary", "Accept-Encoding")
 	if p.csp != "" {
 		h.Set("Content-Security-Policy", p.csp)
 	}
-	if matches(r.Header["If-None-Match"], p.etag) {
+	if matches(r.Header["If-None-Match"], c.etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	h.Set("Content-Type", p.contentType)
-	body := io.Reader(bytes.NewReader(p.body))
+	body := io.Reader(bytes.NewReader(c.body))
 	switch {
-	case p.gzipped == nil:
-		h.Set("Content-Length", fmt.Sprint(len(p.body)))
+	case c.gzipped == nil:
+		h.Set("Content-Length", fmt.Sprint(len(c.body)))
 	case acceptsGzip(r):
 		h.Set("Content-Encoding", "gzip")
-		h.Set("Content-Length", fmt.Sprint(len(p.gzipped)))
-		body = bytes.NewReader(p.gzipped)
+		h.Set("Content-Length", fmt.Sprint(len(c.gzipped)))
+		body = bytes.NewReader(c.gzipped)
 	default:
-		unpacked, err := gzip.NewReader(bytes.NewReader(p.gzipped))
+		unpacked, err := gzip.NewReader(bytes.NewReader(c.gzipped))
 		if err != nil {
 			return fmt.Errorf("unpack an embedded file: %w", err)
 		}
@@ -109,21 +133,20 @@ const docsCSP = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe
 
 const forever = "public, max-age=31536000, immutable"
 
-func newDocsAssets() (docsAssets, error) {
+func newDocsAssets() docsAssets {
 	d := docsAssets{
-		page:  newPage("text/html; charset=utf-8", docsCSP, "no-cache", []byte(docsHTML), nil),
+		page:  newPage("text/html; charset=utf-8", docsCSP, "no-cache", func() (_, _ []byte, _ error) { return []byte(docsHTML), nil, nil }),
 		files: map[string]page{},
 	}
 	for suffix, contentType := range map[string]string{"js": "text/javascript; charset=utf-8",
 		"css": "text/css; charset=utf-8"} {
 		name := "elements-" + elementsVersion + "." + suffix
-		packed, err := elements.ReadFile("assets/" + name + ".gz")
-		if err != nil {
-			return docsAssets{}, fmt.Errorf("api: embedded documentation: %w", err)
-		}
-		d.files[name] = newPage(contentType, "", forever, nil, packed)
+		d.files[name] = newPage(contentType, "", forever, func() (_, gzipped []byte, err error) {
+			gzipped, err = elements.ReadFile("assets/" + name + ".gz")
+			return nil, gzipped, err
+		})
 	}
-	return d, nil
+	return d
 }
 
 func (d docsAssets) serveFile(w http.ResponseWriter, r *http.Request) error {

@@ -93,23 +93,19 @@ func newErrorPages() (errorPages, error) {
 	csp := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; " +
 		"form-action 'none'; frame-ancestors 'none'"
 	pages := errorPages{}
-	if pages[""], err = renderErrors(csp, all); err != nil {
-		return nil, err
-	}
+	pages[""] = errorsPage(csp, all)
 	for _, one := range all {
-		if pages[one.Code], err = renderErrors(csp, []errorPage{one}); err != nil {
-			return nil, err
-		}
+		pages[one.Code] = errorsPage(csp, []errorPage{one})
 	}
 	return pages, nil
 }
 
-func renderErrors(csp string, shown []errorPage) (page, error) {
-	var b bytes.Buffer
-	if err := errorHTML.Execute(&b, shown); err != nil {
-		return page{}, fmt.Errorf("api: pages of problems: %w", err)
-	}
-	return newPage("text/html; charset=utf-8", csp, "no-cache", b.Bytes(), nil), nil
+func errorsPage(csp string, shown []errorPage) page {
+	return newPage("text/html; charset=utf-8", csp, "no-cache", func() (_, _ []byte, err error) {
+		var b bytes.Buffer
+		err = errorHTML.Execute(&b, shown)
+		return b.Bytes(), nil, err
+	})
 }
 
 // show answers with the page of the code that the path names, or with the list.

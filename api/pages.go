@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"compress/gzip"
 	"fmt"
 	"net/http"
 	"path"
@@ -33,31 +31,15 @@ func newPages() (pages, error) {
 	if err != nil {
 		return pages{}, fmt.Errorf("api: embedded assets: %w", err)
 	}
-	p := pages{index: newPage("text/html; charset=utf-8", pagesCSP, "no-cache", index, nil), files: map[string]page{}}
+	p := pages{index: newPage("text/html; charset=utf-8", pagesCSP, "no-cache", func() (_, _ []byte, _ error) { return index, nil, nil }), files: map[string]page{}}
 	for name, body := range assets {
 		contentType, ok := assetTypes[path.Ext(name)]
 		if !ok {
 			return pages{}, fmt.Errorf("api: embedded asset %s: its type is not known here", name)
 		}
-		packed, err := pack(body)
-		if err != nil {
-			return pages{}, fmt.Errorf("api: embedded asset %s: %w", name, err)
-		}
-		p.files[name] = newPage(contentType, "", forever, body, packed)
+		p.files[name] = newPage(contentType, "", forever, func() (_, _ []byte, _ error) { return packed(body) })
 	}
 	return p, nil
-}
-
-func pack(body []byte) ([]byte, error) {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if _, err := w.Write(body); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
 }
 
 // show answers with the page: which one it is, its script reads from the address.

@@ -535,19 +535,18 @@ func humaConfig(version string) huma.Config {
 	}
 }
 
-func (a *API) renderOpenAPI() (page, error) {
-	describeNull(a.huma.OpenAPI())
-	a.describeErrors(a.huma.OpenAPI())
-	if err := describeAnswers(a.huma.OpenAPI()); err != nil {
-		return page{}, fmt.Errorf("api: describe: %w", err)
-	}
-	b, err := json.MarshalIndent(a.huma.OpenAPI(), "", " ")
-	if err != nil {
-		return page{}, fmt.Errorf("api: describe: %w", err)
-	}
-	packed, err := pack(b)
-	if err != nil {
-		return page{}, fmt.Errorf("api: describe: %w", err)
-	}
-	return newPage("application/json", "", "no-cache", b, packed), nil
+// describe gives the description as a page. Nothing may be registered after it.
+func (a *API) describe() page {
+	return newPage("application/json", "", "no-cache", func() (_, _ []byte, _ error) {
+		describeNull(a.huma.OpenAPI())
+		a.describeErrors(a.huma.OpenAPI())
+		if err := describeAnswers(a.huma.OpenAPI()); err != nil {
+			return nil, nil, err
+		}
+		b, err := json.MarshalIndent(a.huma.OpenAPI(), "", " ")
+		if err != nil {
+			return nil, nil, err
+		}
+		return packed(b)
+	})
 }
