@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -64,9 +65,34 @@ func (l *logBuffer) String() string {
 func start(t *testing.T, change ...func(*api.Config)) *server { return serve(t, true, change...) }
 func idle(t *testing.T, change ...func(*api.Config)) *server  { return serve(t, false, change...) }
 
+// emptyDatabase is the file of a database that was made and migrated once, for all tests: to migrate takes longer than most of them.
+var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	folder, err := os.MkdirTemp("", "chunkstream-api-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	path := filepath.Join(folder, "empty.db")
+	st, err := store.Open(context.Background(), store.Config{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	if err := st.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func serve(t *testing.T, working bool, change ...func(*api.Config)) *server {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
+	empty, err := emptyDatabase()
+	if err == nil {
+		err = os.WriteFile(path, empty, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	st, err := store.Open(t.Context(), store.Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
