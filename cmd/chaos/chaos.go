@@ -53,10 +53,15 @@ type chaos struct {
 	deaths     []death
 	took       map[string][]time.Duration
 	times      timeline
-	done       atomic.Int64  // faults of processes
-	skew       time.Duration // of the database's clock, against this machine's
-	slopes     []string      // of a soak
-	unsettled  int           // database faults that are under way: a process may then fail to start
+	done       atomic.Int64 // faults of processes
+	holders    struct {     // who held anything at the last glance
+		mu  sync.Mutex
+		at  time.Time
+		all map[string]bool
+	}
+	skew      time.Duration // of the database's clock, against this machine's
+	slopes    []string      // of a soak
+	unsettled int           // database faults that are under way: a process may then fail to start
 }
 
 // count is how often a kind of fault was tried, and had an effect.
@@ -408,6 +413,29 @@ func (c *chaos) dump() {
 	if err := c.pg.Dump(c.database.DatabaseURL.Reveal(), filepath.Join(c.cfg.folder, "database.sql")); err != nil {
 		c.note(map[string]any{"dump": err.Error()})
 	}
+}
+
+// seemsToHold reports whether a worker held anything a moment ago. However many ask, the database is asked once a glance.
+func (c *chaos) seemsToHold(ctx context.Context, worker string) bool {
+	c.holders.mu.Lock()
+	defer c.holders.mu.Unlock()
+	if time.Since(c.holders.at) < glance {
+		return c.holders.all[worker]
+	}
+	c.holders.at, c.holders.all = time.Now(), map[string]bool{}
+	rows, err := c.db.QueryContext(ctx, `SELECT DISTINCT worker FROM operations WHERE status = 'processing'`)
+	if err != nil {
+		return false // the database is away
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return false
+		}
+		c.holders.all[name] = true
+	}
+	return rows.Err() == nil && c.holders.all[worker]
 }
 
 // holds are the operations that a worker holds now, and their epochs.

@@ -388,7 +388,7 @@ func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
 			return outcome{}
 		}
 		// Looking first, so that it is not stopped again and again for nothing.
-		if now, err := c.holds(ctx, p.worker()); err != nil || len(now) == 0 {
+		if !c.seemsToHold(ctx, p.worker()) {
 			continue
 		}
 		c.times.begin(aFreeze+p.name, time.Now())

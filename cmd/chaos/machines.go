@@ -107,7 +107,7 @@ func (c *chaos) cutOff(ctx context.Context, p *process, f fault) outcome {
 		if !pause(ctx, glance) {
 			return outcome{}
 		}
-		if now, err := c.holds(ctx, p.worker()); err != nil || len(now) == 0 {
+		if !c.seemsToHold(ctx, p.worker()) {
 			continue
 		}
 		c.times.begin(aFreeze+p.name, time.Now())
