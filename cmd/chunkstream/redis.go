@@ -39,7 +39,7 @@ type rolesCollector struct {
 var (
 	roleConnections = prometheus.NewDesc("chunkstream_redis_connections", "Connections of a role, by state.", []string{"role", "state"}, nil)
 	roleWaiting     = prometheus.NewDesc("chunkstream_redis_waiting", "Calls that wait for one of a role's connections.", []string{"role"}, nil)
-	roleUp          = prometheus.NewDesc("chunkstream_redis_up", "1 when the last thing Redis was asked it answered.", []string{"role"}, nil)
+	roleUp          = prometheus.NewDesc("chunkstream_redis_up", "1 when the last thing Redis was asked it answered. Absent until it is asked something.", []string{"role"}, nil)
 	roleDials       = prometheus.NewDesc("chunkstream_redis_dials_total", "Connections attempted, by outcome.", []string{"role", "outcome"}, nil)
 	roleErrors      = prometheus.NewDesc("chunkstream_redis_errors_total", "Calls that failed, by class.", []string{"role", "class"}, nil)
 	roleLatency     = prometheus.NewDesc("chunkstream_redis_command_seconds", "How long calls took; a blocking role's wait is in it.", []string{"role"}, nil)
@@ -66,11 +66,13 @@ func (c rolesCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	for _, s := range []redisconn.Stats{c.conns.Commands.Stats(), c.conns.Commands.BigStats(), c.conns.Blocking.Stats(), c.conns.Feed.Stats()} {
-		up := 0.0
-		if s.Up {
-			up = 1
+		// The role for large values may go unused for ever: that is no outage.
+		switch {
+		case s.Up:
+			gauge(roleUp, 1, s.Role)
+		case s.Dials > 0:
+			gauge(roleUp, 0, s.Role)
 		}
-		gauge(roleUp, up, s.Role)
 		gauge(roleConnections, float64(s.InUse), s.Role, "in_use")
 		gauge(roleConnections, float64(s.Idle), s.Role, "idle")
 		gauge(roleWaiting, float64(s.Waiting), s.Role)

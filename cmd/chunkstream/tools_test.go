@@ -105,5 +105,8 @@ func TestRoleMetrics(t *testing.T) {
 			t.Errorf("no %s", want)
 		}
 	}
+	if unused := `chunkstream_redis_up{role="commands_big"}`; strings.Contains(string(text), unused) {
+		t.Errorf("%s is there, and nothing was asked of it", unused)
+	}
 	s.stop()
 }

@@ -1,8 +1,9 @@
 // What of the playground changes seldom, in a real browser: ./test all runs it.
 
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -24,9 +25,30 @@ describe('playground', { concurrency: 2 }, () => {
     await page.locator('#strategy').selectOption('hierarchical')
     await page.getByRole('button', { name: 'smallest' }).click()
     await page.getByRole('button', { name: 'Tree' }).click()
-    await page.locator('.tree .node').nth(3).waitFor()
+    const chunks = (await preview(server, guide, `strategy=hierarchical&chunk_size=900&child_sizes=${encodeURIComponent('[300]')}&limit=1000`)).data
+    const shown = () => page.locator('.tree .node .n').allTextContents()
+    await until('all of them', async () => (await shown()).length === chunks.length)
+    assert.deepEqual(await shown(), chunks.map((c) => String(c.index + 1)), 'a parent, then its children')
+    // What is folded away is not there; what is picked in the tree is described, and outlined in the text.
+    await page.locator('.tree .turn').first().click()
+    const folded = chunks.filter((c) => c.parent_index !== 0)
+    assert.deepEqual(await shown(), folded.map((c) => String(c.index + 1)))
+    const parent = folded.find((c) => c.level === 0 && c.index > 0)
+    await page.locator('.tree .node button:not(.turn)', { hasText: `${parent.size} chars` }).first().click()
+    await page.getByRole('heading', { name: `Chunk ${parent.index + 1} of ${chunks.length}` }).waitFor()
     await accessible(page, 'tree')
-    await finish(page, 'tree')
+    await page.screenshot({ path: `${screenshots}tree.png` })
+    await page.getByRole('button', { name: 'Text', exact: true }).click()
+    await page.getByRole('button', { name: 'largest' }).click()
+    // Of Markdown it is the headings, each with all that is below it.
+    await page.locator('#strategy').selectOption('markdown')
+    await page.getByRole('button', { name: 'Tree' }).click()
+    await page.locator('.tree b', { hasText: 'Tides' }).waitFor()
+    const below = (await preview(server, guide, 'strategy=markdown&chunk_size=900&limit=1000')).data
+      .filter((c) => c.context?.some((k) => k.kind === 'heading' && guide.slice(k.start_byte, k.end_byte).includes('Tides')))
+    const sum = below.reduce((n, c) => n + c.size, 0).toLocaleString('en')
+    await page.locator('.tree .node', { has: page.locator('b', { hasText: 'Tides' }) }).getByText(`${sum} chars in`).waitFor()
+    await finish(page)
   })
 
   test('the same as a command: what is copied gives the chunks that are seen', async () => {
@@ -48,6 +70,9 @@ describe('playground', { concurrency: 2 }, () => {
         return code.textContent()
       }
       const bytes = (lines) => lines.trim().split('\n').map((l) => JSON.parse(l)).map((c) => [c.start_byte, c.end_byte])
+      await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+      await page.locator('section[aria-labelledby=copy-as]').getByRole('button', { name: 'Copy', exact: true }).click()
+      await until('it on the clipboard', async () => (await page.evaluate(() => navigator.clipboard.readText())) === (await code.textContent()))
       assert.deepEqual(bytes(run(`${await read('CLI')} --json`)), want, 'CLI')
       const op = JSON.parse(run(`${await read('curl')} -s`))
       assert.deepEqual((await server.api(`/v1/operations/${op.id}/chunks?limit=1000`)).data.map((c) => [c.start_byte, c.end_byte]), want, 'curl')
@@ -99,6 +124,21 @@ describe('playground', { concurrency: 2 }, () => {
     assert.deepEqual([found.copies, found.words, found.limit], [want.near_duplicate, want.torn_word ?? 0, want.over_limit ?? 0])
     await page.locator('[data-check=copies] button').click()
     await page.getByRole('heading', { name: /^Chunk 3 of/ }).waitFor()
+    // What Markdown can lose: a fence left open, a table torn from its header, a heading left behind.
+    const torn = '# One\n\nSome words that fill the chunk, and then some more words here.\n\n## Two\n\n' +
+      '```go\n' + 'fmt.Println("a line of code")\n'.repeat(8) + '```\n\n## Three\n\n| name | size |\n|---|---|\n' + '| something | 12345 |\n'.repeat(12)
+    await drop(page, 'torn.md', torn)
+    const counts = async () => Object.fromEntries(await page.locator('[data-check]').evaluateAll((all) => all.map((e) => [e.dataset.check, Number(e.dataset.problems)])))
+    await writeFile(join(server.data, 'torn.md'), torn)
+    const said = spawnSync(program, ['lint', '--json', '--strategy=recursive', '--chunk-size=100', join(server.data, 'torn.md')], { encoding: 'utf8' })
+    const kinds = {}
+    for (const line of said.stdout.trim().split('\n').map((l) => JSON.parse(l))) kinds[line.kind] = (kinds[line.kind] ?? 0) + 1
+    assert.ok(kinds.open_fence && kinds.torn_table && kinds.orphan_heading, said.stdout)
+    let last
+    await until(`what lint finds: ${JSON.stringify(kinds)}`, async () => {
+      last = await counts()
+      return last.fences === kinds.open_fence && last.tables === kinds.torn_table && last.headings === kinds.orphan_heading
+    }).catch((late) => assert.fail(`${late.message}, not ${JSON.stringify(last)}`))
     await finish(page)
   })
 
@@ -113,3 +153,57 @@ describe('playground', { concurrency: 2 }, () => {
     await finish(page)
   })
 })
+
+describe('operations', () => {
+  test('the overview shows what fails, who works, and that Redis is away', async () => {
+    const port = await freePort()
+    const redis = () => spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' })
+    let running = redis()
+    const ended = () => new Promise((go) => running.once('exit', go))
+    const own = await Server.start({ workers: 1, flags: ['--redis', `redis://127.0.0.1:${port}`, '--max-chunks', '3'] })
+    try {
+      const page = await openPage(browser, `${own.url}/operations`)
+      await page.locator('[data-live=live]').waitFor()
+      const failed = await own.submit('Too much of it. '.repeat(60), 'name=much.txt&chunk_size=100&wait=10')
+      assert.equal(failed.status, 'failed')
+      await page.locator(`[data-operation="${failed.id}"] [data-status=failed]`).waitFor()
+      await until('the title', async () => (await page.title()).startsWith('(1 failed) '))
+      await page.locator('section[aria-labelledby=failures] button', { hasText: failed.error.code }).click() // and its filter
+      await page.locator(`[data-operation="${failed.id}"]`).waitFor()
+      assert.match(page.url(), new RegExp(`q=${failed.error.code}`))
+      for (const role of ['commands', 'blocking', 'feed']) await page.getByText(new RegExp(`^Redis, ${role}: answers$`)).waitFor()
+      await page.screenshot({ path: `${screenshots}overview-failed.png` })
+      const gone = ended()
+      running.kill('SIGKILL')
+      await gone
+      await until('the word of it', async () => {
+        await own.submit('Without Redis. ', 'wait=10')
+        return (await page.getByText(/^Redis, .*: is away$/).count()) > 0 && (await page.locator('.health.degraded').count()) > 0
+      })
+      await accessible(page, 'degraded')
+      await page.screenshot({ path: `${screenshots}overview-degraded.png` })
+      running = redis()
+      await until('it to be back', async () => {
+        await own.submit('With Redis again. ', 'wait=10')
+        return (await page.locator('.health.ready').count()) > 0 && (await page.getByText(/is away$/).count()) === 0
+      })
+      await finish(page)
+    } finally {
+      await own.end()
+      if (running.exitCode === null && running.signalCode === null) {
+        const gone = ended()
+        running.kill('SIGKILL')
+        await gone
+      }
+    }
+  })
+})
+
+function freePort() {
+  return new Promise((go) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      server.close(() => go(port))
+    })
+  })
+}

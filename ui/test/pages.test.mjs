@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { after, before, describe, test } from 'node:test'
-import { accessible, attack, drop, finish, fits, guide, harmless, openBrowser, openPage, painted, paintedAs, preview, sampleText, screenshots, Server, until, wanted } from './harness.mjs'
+import { accessible, attack, drop, finish, fits, guide, harmless, openBrowser, openPage, painted, paintedAs, preview, samePaint, sampleText, screenshots, Server, until, wanted } from './harness.mjs'
 
 let browser, server, idle // idle has no worker: what is submitted waits
 
@@ -24,7 +24,20 @@ describe('playground', { concurrency: 2 }, () => {
     assert.equal(await sampleText(page), guide)
     const numbers = await page.locator('.mark.start').allTextContents()
     assert.deepEqual(numbers, chunks.map((_, i) => String(i + 1)))
+    const glyphs = { section: '§', block: '▪', paragraph: '¶', row: '≡', line: '↵', sentence: '.', clause: ',', word: '␣', character: '✂', end: '■' }
+    assert.deepEqual(await page.locator('.mark.end').allTextContents(), chunks.map((c) => glyphs[c.boundary]))
+    // The strip beside it: in the middle of each chunk its colour; a press there leads to it.
+    const strip = await page.locator('.map').evaluate((map, middles) => {
+      const canvas = map.querySelector('canvas')
+      const colours = [...map.querySelectorAll('i')].map((i) => getComputedStyle(i).backgroundColor)
+      return middles.map((m) => colours.indexOf(`rgb(${[...canvas.getContext('2d').getImageData(3, Math.floor(m * canvas.height), 1, 1).data].slice(0, 3).join(', ')})`))
+    }, chunks.map((c) => (c.start_char + c.end_char) / 2 / guide.length))
+    assert.deepEqual(strip, chunks.map((_, i) => i % 6))
     await page.setViewportSize({ width: 1400, height: 900 })
+    const { height } = await page.locator('.map').boundingBox()
+    await page.locator('.map').click({ position: { x: 7, y: height * 0.95 } })
+    await until('the end of the text', () => page.locator('.text').evaluate((e) => e.scrollTop > 100))
+    await page.locator('.text').evaluate((e) => e.scrollTo(0, 0))
     await finish(page, 'playground-light')
   })
 
@@ -35,7 +48,15 @@ describe('playground', { concurrency: 2 }, () => {
     await drop(page, 'mixed 😀.txt', text)
     await paintedAs(server, page, text, 'strategy=recursive&chunk_size=60&chunk_overlap=15')
     assert.equal(await page.locator('.name').textContent(), 'mixed 😀.txt')
-    await finish(page, 'playground-overlap')
+    await page.screenshot({ path: `${screenshots}playground-overlap.png` })
+    const pasted = 'Pasted, and cut at once. '.repeat(9)
+    await page.evaluate((pasted) => {
+      const data = new DataTransfer()
+      data.setData('text/plain', pasted)
+      document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true }))
+    }, pasted)
+    await paintedAs(server, page, pasted, 'strategy=recursive&chunk_size=60&chunk_overlap=15')
+    await finish(page)
   })
 
   test('what is not UTF-8 is refused in words', async () => {
@@ -63,6 +84,20 @@ describe('playground', { concurrency: 2 }, () => {
     const third = [chunks[2].start_char, chunks[2].end_char]
     assert.deepEqual(layers.picked, [third])
     assert.ok(want['chunk-2'].some((r) => r[0] === third[0]))
+    const details = await page.locator('section[aria-labelledby=chunk]').textContent()
+    const places = { paragraph: 'at the end of a paragraph', line: 'at the end of a line', sentence: 'at the end of a sentence' }
+    for (const said of [`${chunks[2].size} of 300 characters`, `characters ${third[0]} – ${third[1]}`, `bytes ${chunks[2].start_byte} – ${chunks[2].end_byte}`,
+      `fitted into 300 characters. The best place to cut before that was ${places[chunks[2].boundary]}.`, chunks[2].id])
+      assert.ok(details.replace(/[,\s]/g, '').includes(said.replaceAll(' ', '')), `${said} is not in ${details}`)
+    // The histogram has them all, its line is at the limit, and a bar leads to one of its size.
+    const bars = page.locator('section[aria-labelledby=sizes] button')
+    const ranges = (await bars.evaluateAll((all) => all.map((b) => b.ariaLabel))).map((l) => /^(\d+) chunks? of (\d+) to (\d+) chars$/.exec(l).slice(1).map(Number))
+    assert.deepEqual(ranges.map(([, low, high]) => chunks.filter((c) => low <= c.size && c.size <= high).length), ranges.map(([n]) => n))
+    assert.equal(await page.locator('.chart .limit').evaluate((e) => e.style.left), '100%')
+    const fullest = ranges.findIndex(([n]) => n > 0)
+    await bars.nth(fullest).click()
+    const size = async () => Number(await page.locator('.size b').textContent())
+    await until('a chunk of that size', async () => ranges[fullest][1] <= (await size()) && (await size()) <= ranges[fullest][2])
     // The same without a mouse: everything can be reached, and seen where it is.
     await page.locator('.logo').focus()
     const seen = new Set()
@@ -378,7 +413,7 @@ describe('operations', { concurrency: 2 }, () => {
   })
 
   test('the bar says what the events say: moving, stalled, failed', async () => {
-    const op = await idle.submit('Something to be done. '.repeat(50), `name=${encodeURIComponent(attack.slice(0, 120))}`)
+    const op = await idle.submit('Something to be done. '.repeat(50), `chunk_size=100&name=${encodeURIComponent(attack.slice(0, 120))}`)
     const page = await openPage(browser, '')
     let say
     await page.routeWebSocket(/\/ws/, (socket) => {
@@ -386,9 +421,13 @@ describe('operations', { concurrency: 2 }, () => {
       real.onMessage((m) => socket.send(m))
       say = (type, seq, data) => socket.send(JSON.stringify({ type, seq, operation_id: op.id, time: new Date().toISOString(), data }))
     })
+    const made = (await preview(idle, 'Something to be done. '.repeat(50), 'chunk_size=100&limit=1000')).data
+    let stored = 0 // of made
+    await page.route('**/v1/operations/*/chunks*', (route) => route.fulfill({ json: { data: made.slice(0, stored), has_more: false, next_cursor: '' } }))
     await page.goto(`${idle.url}/operations/${op.id}`)
     await page.getByRole('button', { name: 'Events' }).click()
     await page.locator('li[data-seq="1"]').waitFor() // all that the server itself has to say
+    await page.getByText('Something to be done').first().waitFor()
     const total = op.bytes_total
     const state = { status: 'processing', phase: 'chunking', attempt: 1, worker: 'w-1', bytes_total: total }
     say('started', 2, { ...state, bytes_done: 0 })
@@ -396,13 +435,32 @@ describe('operations', { concurrency: 2 }, () => {
     const bar = page.getByRole('progressbar')
     await until('a quarter', async () => (await bar.getAttribute('aria-valuenow')) === '25')
     assert.match(await bar.getAttribute('aria-valuetext'), /chunking.*3 chunks.*1\.5 s left/)
+    // Chunks colour in as they are stored, and nothing behind them is said to be left out.
+    for (const [seq, n] of [[3, 2], [4, 5]]) {
+      stored = n
+      say('batch', seq, { ...state, bytes_done: total / 4, chunks: n })
+      await page.locator(`[data-chunks="${n}"]`).waitFor()
+      await until('their colours', async () => samePaint((await painted(page)).layers, wanted('Something to be done. '.repeat(50), made.slice(0, n))))
+    }
+    assert.equal(await page.locator('.mark.gap').count(), 0)
     await page.screenshot({ path: `${screenshots}running.png` })
+    const moves = () => page.locator('.bar i').evaluate((e) => getComputedStyle(e).transitionDuration)
+    assert.equal(await moves(), '0s', 'motion although it is not wanted')
+    await page.emulateMedia({ reducedMotion: 'no-preference' })
+    assert.equal(await moves(), '0.15s')
+    // While it is paused the bar goes on and the list stands still.
+    await page.getByRole('button', { name: 'Pause' }).click()
+    say('batch', 5, { ...state, bytes_done: total / 2, chunks: 5 })
+    await until('half', async () => (await bar.getAttribute('aria-valuenow')) === '50')
+    assert.equal(await page.locator('li[data-seq="5"]').count(), 0)
+    await page.getByRole('button', { name: 'Go on' }).click()
+    await page.locator('li[data-seq="5"]').waitFor()
     say('stalled', undefined, { ...state, bytes_done: total / 4, chunks: 3 })
     await page.locator('[data-status=stalled]').waitFor()
     assert.match(await bar.getAttribute('aria-valuetext'), /w-1 is silent/)
     await accessible(page, 'stalled')
     await page.screenshot({ path: `${screenshots}stalled.png` })
-    say('failed', 3, { ...state, status: 'failed', bytes_done: total / 4, error: { code: 'strategy_failed', detail: attack } })
+    say('failed', 6, { ...state, status: 'failed', bytes_done: total / 4, error: { code: 'strategy_failed', detail: attack } })
     await page.locator('[data-status=failed]').waitFor()
     assert.equal(await bar.getAttribute('aria-valuenow'), '25', 'no 100 % on failure')
     await page.getByRole('alert').filter({ hasText: 'onerror' }).waitFor()
@@ -442,6 +500,12 @@ describe('operations', { concurrency: 2 }, () => {
       await page.getByText(/^[1-9]\d* in 30 min$/).waitFor() // the minute may have turned
       await accessible(page, 'overview')
       await page.screenshot({ path: `${screenshots}overview.png` })
+      await page.getByText('Database: answers').waitFor()
+      await page.getByText('Redis: not used here').waitFor()
+      await page.getByRole('button', { name: 'Pause' }).click()
+      const later = await own.submit('Later. '.repeat(30), 'name=later.txt&wait=10')
+      await page.getByRole('button', { name: 'Go on' }).click() // and what was told meanwhile is shown
+      await page.locator(`[data-operation="${later.id}"] [data-status=completed]`).waitFor()
       await page.getByRole('button', { name: 'failed', exact: true }).click()
       await row.waitFor({ state: 'detached' })
       assert.match(page.url(), /\?status=failed$/)
@@ -537,6 +601,7 @@ describe('operations', { concurrency: 2 }, () => {
       const states = async () => Object.fromEntries((await own.api('/v1/operations?limit=200')).data.map((op) => [op.name, op.status]))
       const page = await openPage(browser, `${own.url}/operations?q=a-`)
       await page.locator('[data-operation]').nth(1).waitFor()
+      await page.locator('[data-number=queued]', { hasText: /^[45]$/ }).waitFor() // these, and the sample where there is one
       await page.getByRole('button', { name: 'Cancel all' }).click()
       await page.locator('[data-touched="2"]').waitFor()
       await accessible(page, 'dry run')
