@@ -3,6 +3,7 @@ package servertest
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ type Proxy struct {
 	deaf     atomic.Bool
 	reply    atomic.Pointer[trap]
 	request  atomic.Pointer[trap]
+	carried  atomic.Pointer[trap]
 	mu       sync.Mutex
 	wires    map[*wire]struct{}
 	wait     sync.WaitGroup
@@ -35,13 +37,14 @@ type ProxyCounts struct {
 	Broken    int64 // connections that had been open and ended
 	Swallowed int64 // pieces of data that were lost
 	Delayed   int64 // pieces of data that were late
-	Trapped   int64 // connections that ended by DropReply or DropRequest
+	Trapped   int64 // connections that ended by DropReply, DropRequest or LoseAnswer
 }
 
 // wire is one client's connection and its counterpart.
 type wire struct {
 	client, server net.Conn
 	half           atomic.Bool // the server's side has ended and the client does not know
+	unanswered     atomic.Bool // the next answer is lost, and the client's side with it
 }
 
 // trap lets some pieces of data that hold a mark never arrive.
@@ -130,6 +133,10 @@ func (p *Proxy) DropReply(mark string, n int) { p.reply.Store(newTrap(mark, n)) 
 // DropRequest lets the next n requests that hold mark never arrive: the connection ends instead.
 func (p *Proxy) DropRequest(mark string, n int) { p.request.Store(newTrap(mark, n)) }
 
+// LoseAnswer lets the next n requests that hold mark reach the server, which carries them out, and their answers not come
+// back: the connection ends instead. What the server has been sent on that connection before it ends is carried out too.
+func (p *Proxy) LoseAnswer(mark string, n int) { p.carried.Store(newTrap(mark, n)) }
+
 func newTrap(mark string, n int) *trap {
 	t := &trap{mark: []byte(mark)}
 	t.left.Store(int64(n))
@@ -180,9 +187,17 @@ func (p *Proxy) pipe(w *wire, to, from net.Conn, trap *atomic.Pointer[trap]) {
 		case n == 0:
 		case p.deaf.Load() || w.half.Load():
 			p.swallowed.Add(1)
+		case from == w.server && w.unanswered.Load():
+			p.trapped.Add(1)
+			err = net.ErrClosed
 		case trap.Load().catches(buf[:n]):
 			p.trapped.Add(1)
 			err = net.ErrClosed
+		case from == w.client && p.carried.Load().catches(buf[:n]):
+			w.unanswered.Store(true)
+			if _, werr := to.Write(buf[:n]); werr != nil {
+				err = werr
+			}
 		default:
 			if _, werr := to.Write(buf[:n]); werr != nil && !w.half.Load() {
 				err = werr
@@ -192,11 +207,19 @@ func (p *Proxy) pipe(w *wire, to, from net.Conn, trap *atomic.Pointer[trap]) {
 			break
 		}
 	}
+	if from == w.client && w.unanswered.Load() {
+		return // the other direction ends the wire, once the server has carried out all it was sent
+	}
 	p.mu.Lock()
 	if _, open := p.wires[w]; open {
 		p.broken.Add(1)
 		delete(p.wires, w)
 	}
 	p.mu.Unlock()
+	if w.unanswered.Load() {
+		_ = w.client.Close()
+		_ = w.server.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, w.server)
+	}
 	w.close()
 }

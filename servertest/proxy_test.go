@@ -66,7 +66,7 @@ const patience = 30 * time.Second
 func TestProxyTraps(t *testing.T) {
 	t.Parallel()
 	for name, drop := range map[string]func(p *servertest.Proxy, mark string, n int){
-		"reply": (*servertest.Proxy).DropReply, "request": (*servertest.Proxy).DropRequest,
+		"reply": (*servertest.Proxy).DropReply, "request": (*servertest.Proxy).DropRequest, "answer": (*servertest.Proxy).LoseAnswer,
 	} {
 		p := echo(t)
 		c := dial(t, p)
