@@ -34,7 +34,17 @@ func open(t *testing.T, url string) *redisconn.Conns {
 // reach gives the roles over a Redis that is there, once it has answered.
 func reach(t *testing.T, s *servertest.Redis) *redisconn.Conns {
 	t.Helper()
-	conns := open(t, s.URL())
+	return answering(t, open(t, s.URL()))
+}
+
+// ready is reach through a proxy.
+func ready(t *testing.T, p *servertest.Proxy) *redisconn.Conns {
+	t.Helper()
+	return answering(t, open(t, "redis://"+p.Address))
+}
+
+func answering(t *testing.T, conns *redisconn.Conns) *redisconn.Conns {
+	t.Helper()
 	eventually(t, "connected", func() bool {
 		_, err := conns.Commands.Ping(t.Context())
 		return err == nil
