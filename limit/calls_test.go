@@ -12,7 +12,7 @@ import (
 	"chunkstream/servertest"
 )
 
-// TestCalls: the call to Redis fails ("shared: Commands.Run"), before Redis has it and after it was carried out, once and for
+// TestCalls: the call to Redis fails, before Redis has it and after it was carried out, once and for
 // ever. Each process then allows its own share and counts that; nothing is let through beyond it, and what all share goes on
 // once Redis does.
 func TestCalls(t *testing.T) {
@@ -20,7 +20,7 @@ func TestCalls(t *testing.T) {
 	const burst = 4
 	for _, after := range []bool{false, true} {
 		for _, ever := range []bool{false, true} {
-			t.Run(fmt.Sprintf("after %v, for ever %v", after, ever), func(t *testing.T) {
+			t.Run(fmt.Sprintf("shared: Commands.Run, after %v, for ever %v", after, ever), func(t *testing.T) {
 				t.Parallel()
 				server := servertest.StartRedis(t)
 				p := servertest.StartProxy(t, server.Address)
