@@ -53,6 +53,9 @@ func (w *watched) Read(p []byte) (n int, err error) {
 		n, err = w.raw.n, w.raw.err
 	}
 	w.shift = w.shift || bytes.IndexByte(p[:n], 0x1b) >= 0
+	if w.head == nil {
+		w.head = make([]byte, 0, headBytes)
+	}
 	if len(w.head) < headBytes {
 		w.head = append(w.head, p[:min(n, headBytes-len(w.head))]...)
 	}

@@ -211,11 +211,12 @@ func byContent(text string) Format {
 	case isJSONL(text):
 		return Format{Kind: JSONL}
 	}
-	t := newSearched(text)
-	if language := looksCode(t); language != "" {
+	var t searched // not made by a function, so that it may stay on the stack
+	t.of(text)
+	if language := looksCode(&t); language != "" {
 		return Format{Kind: Code, Language: language} // "# x" is a comment in many languages, so before Markdown
 	}
-	if looksMarkdown(t) {
+	if looksMarkdown(&t) {
 		return Format{Kind: Markdown}
 	}
 	for _, table := range []struct {
@@ -334,6 +335,9 @@ func looksCode(text *searched) string {
 // isTable reports whether text has three records or more, all of the same two or more fields, that look like cells and
 // not like clauses of a sentence.
 func isTable(text string, comma rune) bool {
+	if !strings.ContainsRune(text, comma) {
+		return false
+	}
 	if len(text) >= headBytes-utf8.UTFMax {
 		text = text[:strings.LastIndexByte(text, '\n')+1] // the last record may be cut off
 	}

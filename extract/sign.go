@@ -155,13 +155,12 @@ type searched struct {
 	pairs        [1 << 16 / 64]uint64 // a bit for each two bytes in a row that are in folded
 }
 
-func newSearched(text string) *searched {
-	s := &searched{text: text, folded: folded(text)}
+func (s *searched) of(text string) {
+	s.text, s.folded = text, folded(text)
 	for i := 1; i < len(s.folded); i++ {
 		p := uint16(s.folded[i-1])<<8 | uint16(s.folded[i])
 		s.pairs[p/64] |= 1 << (p % 64)
 	}
-	return s
 }
 
 // contains reports whether the folded text has the word. It looks for it only if each two bytes of it are there.

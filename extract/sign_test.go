@@ -49,9 +49,11 @@ func TestFewSignsAreLikely(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, n := newSearched(string(prose[:headBytes])), 0
+	var text searched
+	text.of(string(prose[:headBytes]))
+	n := 0
 	for _, s := range allSigns() {
-		if s.mayBeIn(text) {
+		if s.mayBeIn(&text) {
 			n++
 		}
 	}
@@ -69,14 +71,15 @@ func FuzzSigns(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		s := newSearched(text)
+		var s searched
+		s.of(text)
 		for _, sign := range allSigns() {
 			for _, word := range sign.words {
 				if has := strings.Contains(s.folded, word); s.contains(word) != has {
 					t.Errorf("%q in %q: not %t", word, s.folded, has)
 				}
 			}
-			if !sign.mayBeIn(s) && sign.pattern.MatchString(text) {
+			if !sign.mayBeIn(&s) && sign.pattern.MatchString(text) {
 				t.Errorf("%s matches %q, which has none of %q", sign.pattern, text, sign.words)
 			}
 		}
