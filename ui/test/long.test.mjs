@@ -142,6 +142,36 @@ describe('playground', { concurrency: 2 }, () => {
     await finish(page)
   })
 
+  test('in the reader\'s own colours everything is still told apart', async () => {
+    const page = await openPage(browser, `${server.url}/#s=recursive&chunk_size=400&chunk_overlap=80;sample=guide&c=1`, { forcedColors: 'active', colorScheme: 'dark' })
+    await page.getByText('Why here?').waitFor()
+    // What is seen, not what is computed: in each of these there is paper and ink, and nothing else but their mixtures.
+    for (const selector of ['.text .block', '.mark.start', '.tabs [aria-pressed=true]', 'button.primary']) {
+      const picture = (await page.locator(selector).first().screenshot()).toString('base64')
+      const [dark, light, coloured] = await page.evaluate(async (picture) => {
+        const image = new Image()
+        image.src = `data:image/png;base64,${picture}`
+        await image.decode()
+        const canvas = document.createElement('canvas')
+        ;[canvas.width, canvas.height] = [image.width, image.height]
+        const paper = canvas.getContext('2d')
+        paper.drawImage(image, 0, 0)
+        const all = paper.getImageData(0, 0, image.width, image.height).data
+        const found = [0, 0, 0]
+        for (let i = 0; i < all.length; i += 4) {
+          const [least, most] = [Math.min(all[i], all[i + 1], all[i + 2]), Math.max(all[i], all[i + 1], all[i + 2])]
+          if (most - least > 24) found[2]++
+          else if (most < 60) found[0]++
+          else if (least > 195) found[1]++
+        }
+        return found.map((n) => n / (all.length / 4))
+      }, picture)
+      assert.ok(dark > 0.02 && light > 0.02 && coloured < 0.001, `${selector}: ${dark} dark, ${light} light, ${coloured} coloured`)
+    }
+    await accessible(page, 'forced colours')
+    await finish(page, 'forced-colours')
+  })
+
   test('right to left and East Asian texts keep their direction and their offsets', async () => {
     const rtl = await readFile(new URL('../src/samples/rtl.txt', import.meta.url), 'utf8')
     const page = await openPage(browser, `${server.url}/#s=sentence&chunk_size=120;sample=rtl`, { viewport: { width: 1400, height: 1200 } })
@@ -180,6 +210,7 @@ describe('operations', () => {
         await own.submit('Without Redis. ', 'wait=10')
         return (await page.getByText(/^Redis, .*: is away$/).count()) > 0 && (await page.locator('.health.degraded').count()) > 0
       })
+      await page.getByText('Database: answers').waitFor()
       await accessible(page, 'degraded')
       await page.screenshot({ path: `${screenshots}overview-degraded.png` })
       running = redis()
