@@ -233,21 +233,15 @@ func (c *chunkCmd) open() (io.Writer, func(keep bool) error, error) {
 		w := bufio.NewWriterSize(c.stdout, 256<<10)
 		return w, func(bool) error { return w.Flush() }, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(c.Output), ".chunkstream-*")
+	f, err := newWholeFile(c.Output, 0o644)
 	if err != nil {
-		return nil, nil, &exitError{exitUsage, fmt.Errorf("-o: %w", err), ""}
+		return nil, nil, &exitError{exitUsage, fmt.Errorf("-o: %w", err), "-o with a file in a folder that is there and may be written to"}
 	}
 	return f, func(keep bool) error {
-		err := f.Close()
-		if keep && err == nil {
-			if err = os.Chmod(f.Name(), 0o644); err == nil {
-				err = os.Rename(f.Name(), c.Output)
-			}
+		if !keep {
+			return f.discard()
 		}
-		if !keep || err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-		return err
+		return f.keep()
 	}, nil
 }
 

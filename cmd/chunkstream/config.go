@@ -363,18 +363,17 @@ func (c *configInitCmd) Run(ctx *kong.Context, screen *screen) error {
 			return err
 		}
 	}
-	mode := os.O_CREATE | os.O_EXCL | os.O_WRONLY
-	if c.Force {
-		mode = os.O_CREATE | os.O_TRUNC | os.O_WRONLY
-	}
-	f, err := os.OpenFile(path, mode, 0o644)
-	if errors.Is(err, os.ErrExist) {
+	if _, err := os.Lstat(path); err == nil && !c.Force {
 		return &exitError{exitUsage, fmt.Errorf("%s is there already", path), "--force replaces it"}
-	} else if err != nil {
+	}
+	f, err := newWholeFile(path, 0o644)
+	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(configTemplate(ctx.Model.Node))
-	if err = errors.Join(err, f.Close()); err != nil {
+	if _, err = f.Write([]byte(configTemplate(ctx.Model.Node))); err != nil {
+		return errors.Join(err, f.discard())
+	}
+	if err := f.keep(); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(screen.out, path)

@@ -83,8 +83,10 @@ func openResume(output, settings string) (_ *resume, err error) {
 	if r.part, err = os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644); err != nil {
 		return nil, err
 	}
-	r.manifest, err = os.OpenFile(name+".manifest", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
-	return r, err
+	if r.manifest, err = os.OpenFile(name+".manifest", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644); err != nil {
+		return r, errors.Join(err, os.Remove(name)) // it is empty
+	}
+	return r, nil
 }
 
 func escapeGlob(name string) string {

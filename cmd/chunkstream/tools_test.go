@@ -17,6 +17,12 @@ import (
 // program runs the program with some arguments to its end.
 func program(t *testing.T, args ...string) (output string, code int) {
 	t.Helper()
+	return programWith(t, nil, args...)
+}
+
+// programWith is program with more in its environment.
+func programWith(t *testing.T, env []string, args ...string) (output string, code int) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +30,7 @@ func program(t *testing.T, args ...string) (output string, code int) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self, args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
