@@ -206,6 +206,31 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
+// TestRedirects: nothing is asked of the place that an answer leads to, though it be one that an owner might have given.
+func TestRedirects(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		asked := make(chan string, 10)
+		inner := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Method + " " + r.URL.Path }))
+		t.Cleanup(inner.Close)
+		leads := httptest.NewServer(http.RedirectHandler(inner.URL+"/inside", status))
+		t.Cleanup(leads.Close)
+		s := open(t)
+		w, _ := hook(t, s, leads.URL)
+		run(t, webhook.Config{Store: s, Policy: loop, Timeout: 30 * time.Second})
+		end(t, s, "a text")
+		until(t, "an attempt", func() bool {
+			d := delivery(t, s, w.ID)
+			return d.Error != "" || d.State == store.DeliveryDelivered
+		})
+		if d := delivery(t, s, w.ID); d.Status != status || d.Error != "redirects are not followed" {
+			t.Errorf("%d: got %+v", status, d)
+		}
+		if len(asked) > 0 {
+			t.Errorf("%d: the place it leads to was asked %s", status, <-asked)
+		}
+	}
+}
+
 // TestFailedAttempts: each failure is written down in words that tell nothing of the inside, and tried again later, at 410 never.
 func TestFailedAttempts(t *testing.T) {
 	hanging := make(chan struct{})

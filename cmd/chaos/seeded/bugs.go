@@ -182,9 +182,12 @@ var bugs = []bug{
 	{30, "b", "a link in a folder leads out of it",
 		[]edit{{"files/files.go", "		info, err := e.Info()\n", "		info, err := os.Stat(full)\n"}},
 		check{pkg: "./files", test: "TestFind"}},
-	{31, "", "the address of a key set is checked, and where it leads to is not",
+	{31, "a", "the address of a key set is checked, and where it leads to is not",
 		[]edit{{"auth/jwt.go", "	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}", "	client := &http.Client{}"}},
 		check{pkg: "./auth", test: "TestKeySetURL"}},
+	{31, "b", "the address of a webhook is checked, and where it leads to is not",
+		[]edit{{"webhook/webhook.go", "			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },\n", ""}},
+		check{pkg: "./webhook", test: "TestRedirects"}},
 	{32, "a", "a NUL is kept in a text that is UTF-8",
 		[]edit{{"extract/text.go", "	if nul >= 0 {\n		rest = rest[:nul]\n	}\n", "	nul = min(nul, -1)\n"}},
 		check{pkg: "./extract", test: "TestText"}},
@@ -239,4 +242,20 @@ var bugs = []bug{
 	{40, "b", "the log of a panic has what the request let in by",
 		[]edit{{"api/middleware.go", "slog.Any(\"panic\", thrown),", "slog.Any(\"panic\", thrown), slog.Any(\"headers\", r.Header),"}},
 		check{pkg: "./api", test: "TestLogHasNoSecrets"}},
+	{41, "", "a process answers with what it knew of an operation a second ago",
+		[]edit{
+			{"api/operations.go", "	\"slices\"\n	\"strings\"\n	\"time\"\n", "	\"slices\"\n	\"strings\"\n	\"sync\"\n	\"time\"\n"},
+			{"api/operations.go", "func noOperation() error {", "type aged struct {\n	store.Operation\n	at time.Time\n}\n\nvar lately sync.Map\n\nfunc noOperation() error {"},
+			{"api/operations.go", "	if op, err = a.awaitEnd(ctx, op, time.Duration(in.Wait)*time.Second); err != nil {\n		return nil, err\n	}\n	return &operationOutput",
+				`	if op, err = a.awaitEnd(ctx, op, time.Duration(in.Wait)*time.Second); err != nil {
+		return nil, err
+	}
+	if kept, old := lately.Load(op.ID); old && time.Since(kept.(aged).at) < time.Second {
+		op = kept.(aged).Operation
+	} else {
+		lately.Store(op.ID, aged{op, time.Now()})
+	}
+	return &operationOutput`},
+		},
+		check{chaos: "--store postgres --redis no --faults 10 --sql-faults 0 --only kill"}},
 }
