@@ -145,3 +145,15 @@ func TestIgnoreAsGit(t *testing.T) {
 		t.Errorf("got %q without ignore files", got)
 	}
 }
+
+// TestNotThere: what is named and cannot be looked at ends the search, and the error names it.
+func TestNotThere(t *testing.T) {
+	for site, name := range map[string]string{
+		"argument: os.Stat":               filepath.Join(t.TempDir(), "none"),
+		"argument: os.Stat, below a file": filepath.Join("files.go", "none"),
+	} {
+		if _, _, err := files.Find([]string{name}, files.Options{}); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", site, err)
+		}
+	}
+}

@@ -112,10 +112,11 @@ func (b *BenchChunkCmd) texts() (texts []string, skipped int, err error) {
 		return []string{string(prose(8e6, 1))}, 0, nil
 	}
 	err = filepath.WalkDir(b.Path, func(path string, d fs.DirEntry, err error) error {
+		if err != nil { // without an entry, when what is named is not there
+			return err
+		}
 		hidden := strings.HasPrefix(d.Name(), ".") && path != b.Path
 		switch {
-		case err != nil:
-			return err
 		case hidden && d.IsDir():
 			return filepath.SkipDir
 		case hidden || path != b.Path && !d.Type().IsRegular() || d.IsDir():

@@ -72,6 +72,10 @@ var fileCases = []fileCase{
 	{"tokens: os.ReadFile", nil, "serve --data D/data --jwt-issuer i --jwt-audience a --jwt-public-key D/none.pem", "none.pem: no such file", nil},
 	{"tokens: os.Stat", nil, "serve --data D/data --jwt-issuer i --jwt-audience a --jwt-key-set D/none.json", "none.json: no such file", nil},
 	{"client: os.ReadFile", nil, "chunk D/in.txt --server http://127.0.0.1:1 --api-key-file D/none.key", "none.key: no such file", nil},
+	{"config: crypto/tls.LoadX509KeyPair", nil, "serve --data D/data --tls-cert D/none.pem --tls-key D/none.key", "none.pem: no such file", nil},
+	{"texts: path/filepath.WalkDir", nil, "bench chunk D/none", "none: no such file", nil},
+	{"texts: os.ReadFile", nil, "bench chunk /proc/self/mem", "/proc/self/mem: input/output error", nil},
+	{"Run: os.MkdirTemp", nil, "demo", "blocked: no such file", nil}, // TMPDIR
 	{"storeConfig: os.MkdirAll", nil, "serve --listen 127.0.0.1:0 --data D/in.txt/data", "in.txt: not a directory", nil},
 	{"system: os.MkdirAll", nil, "doctor --data D/in.txt/data", "in.txt: not a directory", nil},
 }
@@ -89,7 +93,7 @@ func TestFilesFail(t *testing.T) {
 				c.prepare(t, dir)
 			}
 			args := strings.Fields(strings.ReplaceAll(c.args, "D/", dir+"/"))
-			out, code := programWith(t, []string{"XDG_CONFIG_HOME=" + filepath.Join(dir, "blocked")}, args...)
+			out, code := programWith(t, []string{"XDG_CONFIG_HOME=" + filepath.Join(dir, "blocked"), "TMPDIR=" + filepath.Join(dir, "blocked")}, args...)
 			if code == 0 || !strings.Contains(out, c.says) {
 				t.Errorf("it ended with %d and did not say %q: %s", code, c.says, out)
 			}

@@ -242,20 +242,14 @@ var bugs = []bug{
 	{40, "b", "the log of a panic has what the request let in by",
 		[]edit{{"api/middleware.go", "slog.Any(\"panic\", thrown),", "slog.Any(\"panic\", thrown), slog.Any(\"headers\", r.Header),"}},
 		check{pkg: "./api", test: "TestLogHasNoSecrets"}},
-	{41, "", "a process answers with what it knew of an operation a second ago",
-		[]edit{
-			{"api/operations.go", "	\"slices\"\n	\"strings\"\n	\"time\"\n", "	\"slices\"\n	\"strings\"\n	\"sync\"\n	\"time\"\n"},
-			{"api/operations.go", "func noOperation() error {", "type aged struct {\n	store.Operation\n	at time.Time\n}\n\nvar lately sync.Map\n\nfunc noOperation() error {"},
-			{"api/operations.go", "	if op, err = a.awaitEnd(ctx, op, time.Duration(in.Wait)*time.Second); err != nil {\n		return nil, err\n	}\n	return &operationOutput",
-				`	if op, err = a.awaitEnd(ctx, op, time.Duration(in.Wait)*time.Second); err != nil {
-		return nil, err
+	{41, "", "a repeated submission is answered as the first one was, whatever has come of it",
+		[]edit{{"api/submit.go", "	if err != nil || made.Replayed {\n		return made, err\n	}\n",
+			`	if made.Replayed {
+		made.Operation.Status, made.Operation.FinishedAt, made.Operation.Error = store.Queued, time.Time{}, nil
 	}
-	if kept, old := lately.Load(op.ID); old && time.Since(kept.(aged).at) < time.Second {
-		op = kept.(aged).Operation
-	} else {
-		lately.Store(op.ID, aged{op, time.Now()})
+	if err != nil || made.Replayed {
+		return made, err
 	}
-	return &operationOutput`},
-		},
-		check{chaos: "--store postgres --redis no --faults 10 --sql-faults 0 --only kill"}},
+`}},
+		check{chaos: "--store postgres --redis no --faults 20 --sql-faults 0 --only kill"}},
 }
