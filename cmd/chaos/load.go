@@ -273,6 +273,10 @@ func (l *load) one(ctx context.Context, n int64) {
 	}
 	if rng.IntN(3) == 0 {
 		l.read(ctx, rng, t)
+		// Whoever repeats a submission whose end is known is told of that end: the history of the key shows it.
+		if again, ok := l.submit(ctx, rng, t, w); ok && again.ID != t.op.ID {
+			l.c.violate("I10: key %s gave %s and, after its end, %s", t.key, t.op.ID, again.ID)
+		}
 	}
 }
 

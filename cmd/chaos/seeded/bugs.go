@@ -251,5 +251,5 @@ var bugs = []bug{
 		return made, err
 	}
 `}},
-		check{chaos: "--store postgres --redis no --faults 20 --sql-faults 0 --only kill"}},
+		check{chaos: "--store sqlite --redis no --faults 10 --only kill"}},
 }
