@@ -20,7 +20,7 @@ var street = []room{
 	{"cmd/chaos/seeded", "plants known bugs and shows what finds each", "", "context os os/exec os/signal time"},
 	{"packaging/vulndb", "turns the module golang.org/x/vulndb into a database for govulncheck", "", "os time"},
 	{"api", "HTTP: routes, problem+json, OpenAPI", "auth limit chunk extract export store dispatch live event crashpoint ui docs webhook",
-		"context embed log/slog net net/http os time golang.org/x/sync" + huma + prometheus},
+		"context embed log/slog net net/http os time golang.org/x/sync github.com/klauspost/compress" + huma + prometheus},
 	{"worker", "the whole story of one run, on one screen", "chunk extract store dispatch live event crashpoint",
 		"context log/slog math/rand/v2 time" + prometheus},
 	{"auth", "who is asking, what may they do (no Redis, ever)", "secret store", "context net net/http time" + jwt},

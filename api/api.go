@@ -98,6 +98,7 @@ type API struct {
 	previews  *semaphore.Weighted // slots
 	json      *semaphore.Weighted // bytes
 	cache     *cache
+	packers   *packers
 	bodyGrace time.Duration
 	admission *admission
 
@@ -132,6 +133,7 @@ func New(cfg Config) (*API, error) {
 		previews:  semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
 		json:      semaphore.NewWeighted(jsonInFlight),
 		cache:     newCache(),
+		packers:   newPackers(),
 		bodyGrace: bodyGrace, writeGrace: writeGrace,
 		admission: newAdmission(cfg.Limits, cfg.Store.Load),
 		draining:  make(chan struct{}),

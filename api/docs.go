@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 )
 
@@ -58,25 +57,31 @@ func (p page) serve(w http.ResponseWriter, r *http.Request) error {
 		return fmt.Errorf("make a page: %w", err)
 	}
 	h := w.Header()
-	h.Set("Etag", c.etag)
+	size, offered := int64(len(c.body)), codings
+	if c.gzipped != nil { // it is there already: zstd would have to be made again for each request
+		size, offered = -1, gzipAlone
+	}
+	coding, _ := codingOf(r.Header["Accept-Encoding"], size, offered)
+	tag := variant(c.etag, coding)
+	h.Set("Etag", tag)
 	h.Set("Cache-Control", p.cache)
-	h.Set("Vary", "Accept-Encoding")
+	vary(h)
 	if p.csp != "" {
 		h.Set("Content-Security-Policy", p.csp)
 	}
-	if matches(r.Header["If-None-Match"], c.etag) {
+	if matches(r.Header["If-None-Match"], tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
 	h.Set("Content-Type", p.contentType)
 	body := io.Reader(bytes.NewReader(c.body))
 	switch {
-	case c.gzipped == nil:
-		h.Set("Content-Length", fmt.Sprint(len(c.body)))
-	case acceptsGzip(r):
+	case c.gzipped != nil && coding != "":
 		h.Set("Content-Encoding", "gzip")
 		h.Set("Content-Length", fmt.Sprint(len(c.gzipped)))
 		body = bytes.NewReader(c.gzipped)
+	case c.body != nil:
+		h.Set("Content-Length", fmt.Sprint(len(c.body)))
 	default:
 		unpacked, err := gzip.NewReader(bytes.NewReader(c.gzipped))
 		if err != nil {
@@ -84,23 +89,11 @@ func (p page) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		body = unpacked
 	}
+	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		_, _ = io.Copy(w, body) // the client may be gone; there is nobody else to tell
 	}
 	return nil
-}
-
-func acceptsGzip(r *http.Request) bool {
-	for _, line := range r.Header["Accept-Encoding"] {
-		for part := range strings.SplitSeq(line, ",") {
-			coding, params, _ := strings.Cut(part, ";")
-			q := strings.ReplaceAll(params, " ", "")
-			if strings.EqualFold(strings.TrimSpace(coding), "gzip") && q != "q=0" && !strings.HasPrefix(q, "q=0.000") {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // docsAssets is the page /docs and what it loads.

@@ -76,18 +76,23 @@ func (a *API) documentText(w http.ResponseWriter, r *http.Request) error {
 	}
 	tag := `"` + doc.SHA256 + `"`
 	h := w.Header()
+	from, to, partial, wrong := rangeOf(r, tag, doc.Bytes)
+	if !partial && wrong == nil { // ranges are of what is not packed
+		coding, _ := codingOf(r.Header["Accept-Encoding"], doc.Bytes, codings)
+		tag = variant(tag, coding)
+	}
 	h.Set("Etag", tag)
 	h.Set("Cache-Control", "private, no-cache")
+	vary(h)
 	if matches(r.Header["If-None-Match"], tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
+	if wrong != nil {
+		return wrong
+	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Accept-Ranges", "bytes")
-	from, to, partial, err := rangeOf(r, tag, doc.Bytes)
-	if err != nil {
-		return err
-	}
 	h.Set("Content-Length", strconv.FormatInt(to-from, 10))
 	if partial {
 		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to-1, doc.Bytes))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"reflect"
 	"slices"
@@ -156,3 +157,27 @@ func Kind(code string) (string, bool) {
 	k, ok := kinds[code]
 	return fmt.Sprintf("%d · %s", k.status, k.title), ok
 }
+
+// Recorded answers with h as every route is answered, packed where the client likes it.
+func Recorded(h http.HandlerFunc) http.Handler {
+	p := newPackers()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &recorder{ResponseWriter: w, req: r, grace: writeGrace, packers: p}
+		r.Pattern = "GET /"
+		defer rec.drop()
+		h(rec, r)
+		rec.end()
+	})
+}
+
+// CodingOf gives the coding of an answer of size bytes to a request with this Accept-Encoding.
+func CodingOf(accept string, size int64) string {
+	coding, _ := codingOf([]string{accept}, size, codings)
+	return coding
+}
+
+// What bounds packing.
+const (
+	LeastPacked   = leastPacked
+	PackersAtOnce = packersAtOnce
+)

@@ -69,6 +69,13 @@ type recorder struct {
 	streams  bool // the handler bounds its writes itself
 	grace    time.Duration
 	extended time.Time
+
+	packers *packers // nil: nothing is packed
+	coding  string   // of the answer, once it is held or packed
+	least   int      // bytes that it needs to be packed
+	held    bool     // it has begun for the handler, but not for the client: it waits for least bytes or its end
+	waiting []byte   // what was written while held
+	encoder encoder  // while it is packed
 }
 
 // A client that takes nothing of an answer for writeGrace is cut off.
@@ -108,7 +115,9 @@ func (rec *recorder) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		rec.status = status
 	}
-	rec.ResponseWriter.WriteHeader(status)
+	if !rec.hold(status) {
+		rec.ResponseWriter.WriteHeader(status)
+	}
 }
 
 // Write sends a piece of the answer.
@@ -118,6 +127,16 @@ func (rec *recorder) Write(p []byte) (int, error) {
 	}
 	if rec.status == 0 {
 		rec.WriteHeader(http.StatusOK)
+	}
+	if rec.held {
+		if len(rec.waiting)+len(p) < max(rec.least, 1) {
+			rec.waiting = append(rec.waiting, p...)
+			return len(p), nil
+		}
+		rec.begin()
+	}
+	if rec.encoder != nil {
+		return rec.encoder.Write(p)
 	}
 	rec.extend()
 	return rec.ResponseWriter.Write(p)
@@ -130,6 +149,12 @@ func (rec *recorder) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 func (rec *recorder) Flush() {
 	if rec.status == 0 {
 		rec.WriteHeader(http.StatusOK)
+	}
+	if rec.held {
+		rec.begin()
+	}
+	if rec.encoder != nil {
+		_ = rec.encoder.Flush()
 	}
 	_ = http.NewResponseController(rec.ResponseWriter).Flush() // a gone client shows at the next write
 }
@@ -149,7 +174,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	c := &call{id: requestIDOf(r), trace: traceOf(r.Header), from: clientAddress(r, a.cfg.Proxies)}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
-	rec := &recorder{ResponseWriter: w, req: r, grace: a.writeGrace}
+	rec := &recorder{ResponseWriter: w, req: r, grace: a.writeGrace, packers: a.packers}
 	h := w.Header()
 	h["X-Request-Id"] = []string{c.id}
 	SecureHeaders(h)
@@ -168,6 +193,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() {
 		thrown := recover()
+		rec.drop()
 		if thrown != nil && thrown != http.ErrAbortHandler {
 			a.cfg.Log.LogAttrs(r.Context(), slog.LevelError, "panic", traced(r.Context(), slog.String("request_id", c.id),
 				slog.String("route", r.Pattern), slog.String("address", c.address()), slog.Any("panic", thrown), slog.String("stack", string(debug.Stack())))...)
@@ -190,6 +216,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(rec, r)
+	rec.end()
 }
 
 // admit refuses what no route may see.
