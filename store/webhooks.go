@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"chunkstream/event"
+	"chunkstream/secret"
 )
 
 // Webhook is an address that an owner wants to be told at when operations end.
@@ -245,8 +246,8 @@ type Attempt struct {
 	ID         string
 	Owner      string
 	URL        string
-	Secrets    []string // to sign with: the present one, and perhaps the one before it
-	Number     int64    // of the attempt, from 1
+	Secrets    []secret.Text // to sign with: the present one, and perhaps the one before it
+	Number     int64         // of the attempt, from 1
 	Event      event.Event
 	DocumentID string
 	Name       string // of the operation
@@ -304,7 +305,7 @@ func (t *tx) claimDelivery(lease time.Duration, busy string) (a *Attempt, gone b
 		return nil, false, err
 	}
 	a = &Attempt{num: num}
-	var secret, former, typ, data string
+	var present, former, typ, data string
 	var at int64
 	err = t.one(`
 SELECT x.id, x.owner, w.url, w.secret, CASE WHEN w.former_until > `+nowMs+` THEN w.former ELSE '' END, x.attempts + 1, x.epoch + 1,
@@ -312,7 +313,7 @@ SELECT x.id, x.owner, w.url, w.secret, CASE WHEN w.former_until > `+nowMs+` THEN
   FROM webhook_deliveries x JOIN webhooks w ON w.num = x.webhook AND w.owner = x.owner
   JOIN operations o ON o.num = x.operation AND o.owner = x.owner JOIN documents d ON d.num = o.document
   JOIN operation_events e ON e.operation = o.num AND e.seq = o.seq
- WHERE x.num = $1 AND o.finished_at > 0`+visible, []any{num}, &a.ID, &a.Owner, &a.URL, &secret, &former, &a.Number, &a.epoch,
+ WHERE x.num = $1 AND o.finished_at > 0`+visible, []any{num}, &a.ID, &a.Owner, &a.URL, &present, &former, &a.Number, &a.epoch,
 		&a.Event.OperationID, &a.DocumentID, &a.Name, &a.Strategy, &a.Event.Seq, &typ, &at, &data)
 	if errors.Is(err, sql.ErrNoRows) {
 		_, err = t.exec(`DELETE FROM webhook_deliveries WHERE num = $1`, num)
@@ -321,9 +322,9 @@ SELECT x.id, x.owner, w.url, w.secret, CASE WHEN w.former_until > `+nowMs+` THEN
 	if err != nil {
 		return nil, false, err
 	}
-	a.Secrets = []string{secret}
+	a.Secrets = []secret.Text{secret.New(present)}
 	if former != "" {
-		a.Secrets = append(a.Secrets, former)
+		a.Secrets = append(a.Secrets, secret.New(former))
 	}
 	a.Event.Type, a.Event.Time = event.Type(typ), event.Millis(at)
 	if err := json.Unmarshal([]byte(data), &a.Event.Data); err != nil {

@@ -244,7 +244,11 @@ func (d *Deliverer) send(ctx context.Context, a *store.Attempt) (int, error) {
 		return 0, err
 	}
 	now := time.Now()
-	signature, err := Sign(a.Secrets, a.ID, now, body)
+	secrets := make([]string, len(a.Secrets))
+	for i, one := range a.Secrets {
+		secrets[i] = one.Reveal()
+	}
+	signature, err := Sign(secrets, a.ID, now, body)
 	if err != nil {
 		return 0, err
 	}

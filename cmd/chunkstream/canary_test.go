@@ -107,7 +107,7 @@ func TestCanaries(t *testing.T) {
 
 	var out output
 	s := startServer(t, servertest.FreeAddress(t), t.TempDir(), with("CHUNKSTREAM_REDIS="+login("redis", nowhere, "/0", redisPassword)), "--lease", "500ms", "--log-format", "json",
-		"--admin-listen", "127.0.0.1:0", "--rate-limit", "1000").ready()
+		"--admin-listen", "127.0.0.1:0", "--rate-limit", "1000", "--webhook-http", "--webhook-network", "127.0.0.0/8").ready()
 	ask := func(method, path, body string, headers ...string) (int, string) {
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.address+path, strings.NewReader(body))
 		if err != nil {
@@ -148,8 +148,11 @@ func TestCanaries(t *testing.T) {
 		}
 		return text
 	}
+	// A webhook whose address does not answer.
+	_, body := ask("POST", "/v1/webhooks", `{"url":"http://`+nowhere+`/told"}`, auth, admin, kind, asJSON)
+	hook, hookSecret := answer("webhook", body, "id"), canary{"webhook", answer("webhook", body, "secret")}
 	// What works: a document that is cut, a key, a ticket, a token.
-	_, body := ask("POST", "/v1/operations?wait=20", document.text+" is all of it.", auth, admin, "Idempotency-Key", idempotency.text)
+	_, body = ask("POST", "/v1/operations?wait=20", document.text+" is all of it.", auth, admin, "Idempotency-Key", idempotency.text)
 	op := answer("operation", body, "id")
 	_, body = ask("POST", "/v1/keys", `{"owner":"bob","scopes":["operations:read","documents:read","metrics:read"]}`, auth, admin, kind, asJSON)
 	madeKey := canary{"made key", answer("key", body, "key")}
@@ -158,7 +161,16 @@ func TestCanaries(t *testing.T) {
 	if status, body := ask("GET", "/v1/me", "", auth, "Bearer "+token.text); status != 200 {
 		t.Fatalf("token: %d %s", status, body)
 	}
-	canaries := []canary{apiKey, jwtSecret, token, madeKey, ticket, redisPassword, postgresPassword, document, idempotency}
+	canaries := []canary{apiKey, jwtSecret, token, madeKey, ticket, redisPassword, postgresPassword, document, idempotency, hookSecret}
+	for deadline := time.Now().Add(30 * time.Second); ; { // until what it was to be told of has failed once
+		_, body := ask("GET", "/v1/webhooks/"+hook+"/deliveries", "", auth, admin)
+		if strings.Contains(body, `"attempts":`) && !strings.Contains(body, `"attempts":0`) && !strings.Contains(body, `"error":""`) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody tried to tell the webhook: %s", body)
+		}
+	}
 
 	// What fails, with each secret in each place where one may end up by mistake. A wrong value of a setting is left out: it is
 	// quoted to whoever sent it, on purpose.
@@ -193,7 +205,7 @@ func TestCanaries(t *testing.T) {
 		_, body := ask("GET", path, "", auth, bob)
 		out.add("bob's "+path, body)
 	}
-	for _, path := range []string{"/v1/audit", "/v1/keys", "/v1/blocks", "/metrics", "/v1/operations/" + op, "/v1/operations"} {
+	for _, path := range []string{"/v1/audit", "/v1/keys", "/v1/blocks", "/metrics", "/v1/operations/" + op, "/v1/operations", "/v1/webhooks", "/v1/webhooks/" + hook, "/v1/webhooks/" + hook + "/deliveries"} {
 		_, body := ask("GET", path, "", auth, admin)
 		out.add("admin's "+path, body)
 	}
