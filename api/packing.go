@@ -73,7 +73,7 @@ func (p *packers) put(coding string, e encoder) {
 	p.free.Release(1)
 }
 
-// What an answer may be packed with, what costs less first.
+// What an answer may be packed with, what gets smaller first; they cost about the same.
 var (
 	codings   = []string{"zstd", "gzip"}
 	gzipAlone = codings[1:]
