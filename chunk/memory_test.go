@@ -80,7 +80,7 @@ func TestLongStreamMemory(t *testing.T) {
 		for what := range gigabytes {
 			t.Run(info.Name+" "+what, func(t *testing.T) {
 				cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestLongStreamMemory$")
-				cmd.Env = append(os.Environ(), variable+"="+info.Name+" "+what, "GOMEMLIMIT=40MiB")
+				cmd.Env = append(os.Environ(), variable+"="+info.Name+" "+what, "GOMEMLIMIT=32MiB", "GOGC=50")
 				out, err := cmd.CombinedOutput()
 				_, rest, _ := strings.Cut(string(out), "peak ")
 				var kib int
