@@ -179,6 +179,7 @@ func manyNames(n int) string {
 // TestSmuggling: whatever way a request may be hidden in another, none is taken out of what could have been the first one's
 // body: there is one answer on the connection, and at most a 400 for what is left over, and then its end.
 func TestSmuggling(t *testing.T) {
+	const gone = 499 // for net/http a client that ends sending before its answer has left; whether it sees that in time is chance
 	s := idle(t)
 	host := strings.TrimPrefix(s.url, "http://")
 	const hidden = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -294,6 +295,8 @@ func TestSmuggling(t *testing.T) {
 		switch {
 		case len(statuses) > 2 || len(statuses) == 2 && statuses[1] != 400: // what is left over may be no request at all
 			t.Errorf("%s: %d answers: %v", name, len(statuses), statuses)
+		case got == gone && slices.Contains(tt.want, 200):
+			harmless++
 		case !slices.Contains(tt.want, got):
 			t.Errorf("%s: got %d, want one of %v", name, got, tt.want)
 		case got >= 400 || got == 0:
@@ -307,7 +310,7 @@ func TestSmuggling(t *testing.T) {
 		t.Errorf("%d cases, %d refused", len(cases), refused)
 	}
 	// A follower of a request with a length is another request, and gets an answer: the count of answers can be two.
-	if got := s.all(post(sized("x"), "x"+hidden)); !slices.Equal(got, []int{200, 200}) {
+	if got := s.all(post(sized("x"), "x"+hidden)); len(got) != 2 || got[0] != 200 || got[1] != 200 && got[1] != gone {
 		t.Errorf("two requests: got %v", got)
 	}
 }
