@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -239,6 +238,7 @@ func (s *service) start(ctx context.Context) {
 	hubCtx, s.endHub = context.WithCancel(base)
 	s.hubbing.Go(func() error { return s.hub.Run(hubCtx) })
 	s.hubbing.Go(func() error { return s.webhooks.Run(hubCtx) })
+	s.hubbing.Go(func() error { return collectSeldom(hubCtx) })
 	workCtx, s.endWork = context.WithCancel(base)
 	if s.workers > 0 {
 		s.working.Go(func() error { return s.work.Run(workCtx) })
@@ -353,11 +353,4 @@ func source(db *store.Store) live.Source {
 			return heads(hs), now, err
 		},
 	}
-}
-
-// giveBack returns the memory that starting took: an idle process would hold it for minutes. It collects twice, for a pool
-// keeps what it has through one collection.
-func giveBack() {
-	runtime.GC()
-	debug.FreeOSMemory()
 }
