@@ -506,6 +506,10 @@ describe('operations', { concurrency: 2 }, () => {
       await page.screenshot({ path: `${screenshots}overview.png` })
       await page.getByText('Database: answers').waitFor()
       await page.getByText('Redis: not used here').waitFor()
+      await page.locator('.card', { hasText: 'live connections' }).locator('b').filter({ hasText: /^[1-9]/ }).waitFor() // its own
+      await own.submit('All work and no play. '.repeat(300_000), 'name=long.txt&chunk_size=60')
+      await page.locator('section[aria-labelledby=workers] li').first().waitFor() // the one that has the long text
+      await page.getByText('None: nothing is being processed.').waitFor()
       await page.getByRole('button', { name: 'Pause' }).click()
       const later = await own.submit('Later. '.repeat(30), 'name=later.txt&wait=10')
       await page.getByRole('button', { name: 'Go on' }).click() // and what was told meanwhile is shown
