@@ -121,8 +121,12 @@ func (d *Deliverer) Wake() {
 	}
 }
 
-// pause is how long there is at least between two looks that find nothing, however often Wake is called.
-const pause = 50 * time.Millisecond
+// pause is how long there is at least between two looks that find nothing, however often Wake is called. settle is how
+// long a look waits after a Wake: whoever waits for that very end by socket shall not wait for the look.
+const (
+	pause  = 50 * time.Millisecond
+	settle = 10 * time.Millisecond
+)
 
 // Run sends deliveries until ctx ends; then what is under way is given back, to be tried by another process. It returns nil
 // when all of it has ended.
@@ -157,7 +161,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 			continue
 		}
 		again, wake := time.NewTimer(d.cfg.Poll), d.wake
-		soonest := time.NewTimer(pause)
+		soonest := time.Now().Add(pause)
 		if busy == slots {
 			wake = nil // there is no room anyway
 		}
@@ -170,13 +174,14 @@ func (d *Deliverer) Run(ctx context.Context) error {
 			}
 		case <-again.C:
 		case <-wake:
+			look := time.NewTimer(max(time.Until(soonest), settle))
 			select {
 			case <-ctx.Done():
-			case <-soonest.C:
+			case <-look.C:
 			}
+			look.Stop()
 		}
 		again.Stop()
-		soonest.Stop()
 	}
 	return nil
 }

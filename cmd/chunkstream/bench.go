@@ -75,11 +75,7 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 		defer child.kill()
 		address = child.address
 	}
-	transport := &http.Transport{
-		MaxIdleConnsPerHost: 2 * b.Clients, WriteBufferSize: 64 << 10, DisableCompression: true,
-	}
-	defer transport.CloseIdleConnections()
-	c, err := client.New(address, client.Options{APIKey: b.APIKey.Reveal(), HTTP: &http.Client{Transport: transport}})
+	c, err := client.New(address, client.Options{APIKey: b.APIKey.Reveal()})
 	if err != nil {
 		return err
 	}
@@ -93,7 +89,7 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 			return fmt.Errorf("bench: sync a file: %w", err)
 		}
 	}
-	l := &load{BenchServiceCmd: b, client: c, text: prose(int(b.Size), b.Seed), due: make(chan time.Time, 1<<16)}
+	l := &load{BenchServiceCmd: b, client: c, address: address, text: prose(int(b.Size), b.Seed)}
 	before, err := child.redisCommands(ctx)
 	if err != nil {
 		return err
@@ -128,12 +124,13 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 // load is one run: what is sent, and what was seen.
 type load struct {
 	*BenchServiceCmd
-	client *client.Client
-	text   []byte
-	salt   atomic.Int64
-	due    chan time.Time
+	client  *client.Client
+	address string
+	text    []byte
+	salt    atomic.Int64
 
-	from, until time.Time // what is submitted in between is measured
+	begin, from, until time.Time    // what is submitted between the last two is measured
+	handed             atomic.Int64 // with a rate: how many documents were taken to be sent
 
 	mu     sync.Mutex
 	ends   map[string]chan end // those that were answered and have not ended
@@ -141,7 +138,7 @@ type load struct {
 	stream error               // why the stream of all ended
 
 	samples []sample
-	late    []time.Duration // with a rate: how long after it was due a document was handed out
+	late    []time.Duration // with a rate: how long after it was due a document was sent
 	events  []time.Duration // from recorded to heard
 	checked int             // operations whose chunks were compared with what was sent
 }
@@ -174,12 +171,10 @@ func (l *load) run(ctx context.Context) error {
 		}
 	}
 	const warm = time.Second
-	l.from = time.Now().Add(warm)
+	l.begin = time.Now()
+	l.from = l.begin.Add(warm)
 	l.until = l.from.Add(l.Duration)
 	g, loading := errgroup.WithContext(ctx)
-	if l.Rate > 0 {
-		g.Go(func() error { return l.pace(loading) })
-	}
 	for range l.Clients {
 		g.Go(func() error { return l.submitter(loading) })
 	}
@@ -196,7 +191,7 @@ func (l *load) run(ctx context.Context) error {
 func (l *load) prime(ctx context.Context) error {
 	for range 50 {
 		try, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-		_, err := l.submit(try, []byte("Is anybody listening to number 000000000000?"), time.Now())
+		_, err := l.submit(try, l.client, []byte("Is anybody listening to number 000000000000?"), time.Now())
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 			return err
@@ -205,68 +200,69 @@ func (l *load) prime(ctx context.Context) error {
 	return errors.New("bench: the socket for all operations tells nothing")
 }
 
-// pace hands out the moments at which documents are due, whether or not anyone is free to take them.
-func (l *load) pace(ctx context.Context) error {
-	defer close(l.due)
-	start := time.Now()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for i := 0; ; i++ {
-		due := start.Add(time.Duration(float64(i) / l.Rate * float64(time.Second)))
-		if due.After(l.until) {
-			return nil
-		}
-		timer.Reset(time.Until(due) - timerSlack)
+// turn waits until the next document that nobody has taken is due, and gives that moment: when there are no clients free
+// then, it is later. It gives false when the time is over.
+func (l *load) turn(ctx context.Context) (due time.Time, _ bool, _ error) {
+	if l.Rate == 0 {
+		now := time.Now()
+		return now, !now.After(l.until), nil
+	}
+	due = l.begin.Add(time.Duration(float64(l.handed.Add(1)-1) / l.Rate * float64(time.Second)))
+	if due.After(l.until) {
+		return due, false, nil
+	}
+	if wait := time.Until(due) - timerSlack; wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return due, false, ctx.Err()
 		case <-timer.C:
 		}
-		sleepUntil(due)
-		if due.After(l.from) {
-			l.late = append(l.late, time.Since(due))
-		}
-		select {
-		case l.due <- due:
-		default:
-			return fmt.Errorf("bench: the server is %d documents behind the rate; lower it", len(l.due))
-		}
 	}
+	sleepUntil(due)
+	if behind := time.Since(due); behind > patience {
+		return due, false, fmt.Errorf("bench: the server is %v behind the rate; lower it", behind.Round(time.Second))
+	}
+	return due, true, nil
 }
 
 func (l *load) submitter(ctx context.Context) error {
+	wire := &wire{}
+	defer wire.close()
+	c, err := client.New(l.address, client.Options{APIKey: l.APIKey.Reveal(), HTTP: &http.Client{Transport: wire}})
+	if err != nil {
+		return err
+	}
 	body := slices.Clone(l.text)
 	var mine []sample
+	var late []time.Duration
 	defer func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.samples = append(l.samples, mine...)
+		l.samples, l.late = append(l.samples, mine...), append(l.late, late...)
 	}()
 	for {
-		start := time.Now()
-		if l.Rate > 0 {
-			var ok bool
-			if start, ok = <-l.due; !ok {
-				return nil
-			}
-		} else if start.After(l.until) {
-			return nil
+		start, ok, err := l.turn(ctx)
+		if !ok {
+			return err
 		}
-		one, err := l.submit(ctx, body, start)
+		taken := time.Since(start)
+		one, err := l.submit(ctx, c, body, start)
 		if err != nil {
 			return err
 		}
 		if !start.Before(l.from) {
-			mine = append(mine, one)
+			mine, late = append(mine, one), append(late, taken)
 		}
 	}
 }
 
 // submit sends one document and waits until its end is heard of.
-func (l *load) submit(ctx context.Context, body []byte, start time.Time) (sample, error) {
+func (l *load) submit(ctx context.Context, c *client.Client, body []byte, start time.Time) (sample, error) {
 	one := sample{salt: l.salt.Add(1)}
 	season(body, one.salt)
-	op, err := l.client.Submit(ctx, client.Submission{
+	op, err := c.Submit(ctx, client.Submission{
 		Text: bytes.NewReader(body), Settings: url.Values{"chunk_size": {strconv.Itoa(l.ChunkSize)}},
 	})
 	if err != nil {
