@@ -160,6 +160,8 @@ type Hub struct {
 	owners   map[string]int // streams by owner
 	greeting int            // WebSockets of which nobody knows yet who they are
 	versions int64          // of ephemeral events, one count for all
+	woken    queue          // WebSockets with something to do that no writer has yet
+	free     int            // writers that are not within a write or a read
 
 	sockets, responses, published, malformed, delivered, gapReads, sourceErrors, slowClosed, silentClosed atomic.Int64
 }

@@ -25,7 +25,7 @@ type stream struct {
 
 	held    bool // subscribed, but not to be written to yet
 	gone    bool // the connection is over
-	drains  bool // of a WebSocket: its drain runs
+	woken   bool // of a WebSocket: it waits for a writer, or has one
 	retry   bool // a read failed; the next poll wakes it
 	ping    bool // a ping is due
 	pong    []byte
@@ -37,6 +37,8 @@ type stream struct {
 	cursor int64            // the last event taken: its seq, or its position in the feed's ring
 	seen   int64            // the version of the last ephemeral event taken
 	expect map[string]int64 // on a feed, by operation: the number that must come next
+
+	after *stream // in hub.woken
 
 	writing    bool
 	writeStart time.Time
@@ -91,9 +93,10 @@ func (s *stream) wake() {
 		case s.signal <- struct{}{}:
 		default:
 		}
-	case !s.drains:
-		s.drains = true
-		s.h.wg.Go(s.drain)
+	case !s.woken:
+		s.woken = true
+		s.h.woken.push(s)
+		s.h.staff()
 	}
 }
 
@@ -180,6 +183,9 @@ func (s *stream) nextFrames(b *batch) todo {
 		for len(s.opening) > 0 && !b.full() {
 			b.add(s.opening[0])
 			s.opening = s.opening[1:]
+		}
+		if len(s.opening) == 0 {
+			s.opening = nil // of a slice that is used up the array stays, and its frames are a thousand bytes of each socket
 		}
 		return write
 	}

@@ -159,41 +159,6 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, s *stream) (*socke
 	return k, nil
 }
 
-// drain writes what there is to write to a WebSocket and ends. At most one runs per stream.
-func (s *stream) drain() {
-	h := s.h
-	b := h.work.Get().(*batch)
-	defer h.putBatch(b)
-	for {
-		h.mu.Lock()
-		what := s.next(b)
-		if what == idle {
-			s.drains = false
-		}
-		h.mu.Unlock()
-		switch what {
-		case idle:
-			return
-		case write:
-			if err := s.socket.send(b); err != nil {
-				s.broken(err)
-				return
-			}
-			h.delivered.Add(int64(len(b.frames)))
-		case readMore:
-			s.more()
-		case readState:
-			s.state()
-		case finish:
-			s.socket.close(*s.ending)
-			h.mu.Lock()
-			s.gone = true
-			h.mu.Unlock()
-			return
-		}
-	}
-}
-
 // socket is the connection of a WebSocket as gws sees it. All writes, ours and those of gws, pass through Write, so
 // that each has its deadline and nothing follows a close frame.
 type socket struct {
