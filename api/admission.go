@@ -57,15 +57,31 @@ func (a *admission) enter(ctx context.Context, owner string, bytes int64) (leave
 	if bytes < 0 {
 		bytes = unknownBody
 	}
-	a.look(ctx)
+	counted := a.look(ctx, owner)
+	if err := a.admit(owner, bytes); err != nil {
+		counted()
+		return nil, err
+	}
+	return func() {
+		counted()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.all -= bytes
+		if a.receiving[owner] -= bytes; a.receiving[owner] == 0 {
+			delete(a.receiving, owner)
+		}
+	}, nil
+}
+
+func (a *admission) admit(owner string, bytes int64) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	own := a.load.Owners[owner]
 	if what := a.limits.Owner.refuses(own, a.receiving[owner], bytes); what != "" {
-		return nil, refused("owner_limit", "you have %s already; wait until some of it is done", what)
+		return refused("owner_limit", "you have %s already; wait until some of it is done", what)
 	}
 	if what := a.limits.Total.refuses(a.load.Queue, a.all, bytes); what != "" {
-		return nil, refused("overloaded", "the service has %s; nothing was taken in", what)
+		return refused("overloaded", "the service has %s; nothing was taken in", what)
 	}
 	a.all += bytes
 	a.receiving[owner] += bytes
@@ -77,14 +93,7 @@ func (a *admission) enter(ctx context.Context, owner string, bytes int64) (leave
 	a.load.Owners[owner] = own
 	a.load.Operations++
 	a.load.Bytes += bytes
-	return func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.all -= bytes
-		if a.receiving[owner] -= bytes; a.receiving[owner] == 0 {
-			delete(a.receiving, owner)
-		}
-	}, nil
+	return nil
 }
 
 // refuses says in words what there is too much of, or nothing. A body that is larger than the limit by itself is let in
@@ -109,15 +118,32 @@ func refused(code, detail, what string) *Problem {
 	return p
 }
 
-// look counts the queue anew if that is due and nobody is at it. A database that does not answer refuses by itself.
-func (a *admission) look(ctx context.Context) {
+// look counts the queue anew if that is due and nobody is at it. Far from every limit nobody waits for it: it is done beside
+// the request that asks, until counted is called. A database that does not answer refuses by itself.
+func (a *admission) look(ctx context.Context, owner string) (counted func()) {
 	a.mu.Lock()
 	due := !a.counting && time.Since(a.counted) >= loadFor
 	a.counting = a.counting || due
+	far := !a.counted.IsZero() && a.limits.Owner.far(a.load.Owners[owner]) && a.limits.Total.far(a.load.Queue)
 	a.mu.Unlock()
 	if !due {
-		return
+		return func() {}
 	}
+	if !far {
+		a.recount(ctx)
+		return func() {}
+	}
+	var beside sync.WaitGroup
+	beside.Go(func() { a.recount(ctx) })
+	return beside.Wait
+}
+
+// far reports whether even twice that much would be let in.
+func (l Limit) far(q store.Queue) bool {
+	return l.refuses(store.Queue{Operations: 2*q.Operations + 1, Bytes: 2 * q.Bytes, Oldest: 2 * q.Oldest}, 0, 0) == ""
+}
+
+func (a *admission) recount(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, countWithin)
 	defer cancel()
 	load, err := a.count(ctx)

@@ -95,6 +95,7 @@ type API struct {
 	rules   map[string]rule // by pattern
 
 	settings  settingTypes
+	plans     plans
 	previews  *semaphore.Weighted // slots
 	json      *semaphore.Weighted // bytes
 	cache     *cache
@@ -128,6 +129,7 @@ func New(cfg Config) (*API, error) {
 	}
 	a := &API{
 		cfg:       cfg,
+		plans:     plans{parse: cfg.Parse},
 		mux:       http.NewServeMux(),
 		origin:    http.NewCrossOriginProtection(),
 		previews:  semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),

@@ -248,7 +248,7 @@ func TestLogHasNoSecrets(t *testing.T) {
 				{bearer(secret)}, {"Authorization: Basic " + secret}, {"Authorization: " + secret},
 				{"Cookie: session=" + secret},
 			} {
-				s.post("/v1/preview", "text", h...)
+				s.post("/v1/preview?chunk_size=77", "text", h...) // settings that nobody has given before are read
 				s.get("/v1/operations", h...)
 				s.get("/v1/operations/op_0/events", h...)
 				s.get("/v1/nowhere?access_token="+secret, h...)

@@ -370,7 +370,7 @@ func (a *API) plan(ctx context.Context, in *input, saved bool, strategy string, 
 		in.plan, in.used, err = a.saved(ctx, in.configuration)
 		return err
 	}
-	in.plan, err = a.cfg.Parse(strategy, settings)
+	in.plan, err = a.plans.get(strategy, settings)
 	return err
 }
 
