@@ -375,7 +375,7 @@ func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
 	alone := len(c.processes) == 1
 	if !p.works || alone {
 		c.times.begin(aFreeze+p.name, time.Now())
-		if err := p.signal(syscall.SIGSTOP); err != nil {
+		if err := p.stop(ctx); err != nil {
 			return outcome{how: err.Error()}
 		}
 		pause(ctx, c.cfg.lease+f.holds)
@@ -392,7 +392,7 @@ func (c *chaos) freeze(ctx context.Context, p *process, f fault) outcome {
 			continue
 		}
 		c.times.begin(aFreeze+p.name, time.Now())
-		if err := p.signal(syscall.SIGSTOP); err != nil {
+		if err := p.stop(ctx); err != nil {
 			return outcome{how: err.Error()}
 		}
 		var err error

@@ -2,9 +2,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -192,6 +195,49 @@ func (p *process) worker() string {
 func (p *process) signal(s syscall.Signal) error {
 	cmd, _ := p.state()
 	return cmd.Process.Signal(s)
+}
+
+// stop sends SIGSTOP and returns once every thread has stopped. Only one thread takes the signal, and the others run on until
+// that one has got a core: what the process holds before then it may yet end.
+func (p *process) stop(ctx context.Context) error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for end := time.Now().Add(2 * time.Second); ; {
+		moving, err := threadsMoving(p.pid())
+		switch {
+		case err != nil:
+			return err
+		case !moving:
+			return nil
+		case time.Now().After(end):
+			return fmt.Errorf("%s was not still 2 s after SIGSTOP", p.name)
+		case !pause(ctx, time.Millisecond):
+			return ctx.Err()
+		}
+	}
+}
+
+// threadsMoving reports whether any thread of a process is not stopped.
+func threadsMoving(pid int) (bool, error) {
+	names, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // the thread has ended
+		} else if err != nil {
+			return false, err
+		}
+		// proc(5): the state follows the name, which is in parentheses and may have some of its own.
+		_, state, ok := strings.Cut(string(text[bytes.LastIndexByte(text, ')')+1:]), " ")
+		if !ok || state[0] != 'T' {
+			return true, nil
+		}
+	}
+	return len(names) == 0, nil
 }
 
 // kill ends it with SIGKILL, waits until it is gone, and says how it ended.
