@@ -151,7 +151,7 @@ func (c *configs) read(args []string, app *kong.Node) (err error) {
 			command = arg
 		}
 	}
-	if slices.Contains([]string{"config", "version", "parse-child", "completion", "complete", "man"}, command) {
+	if slices.Contains([]string{"config", "version", "completion", "complete", "man"}, command) {
 		return nil
 	}
 	if c.files, err = readConfigs(named); err != nil {

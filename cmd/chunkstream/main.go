@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"chunkstream/sandbox"
 )
 
 // Exit codes, the same for every command.
@@ -52,7 +54,6 @@ type commands struct {
 	Completion completionCmd `cmd:"" help:"Print what bash, zsh or fish need to complete command lines."`
 	Complete   completeCmd   `cmd:"" hidden:""`
 	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
-	Parse      parseCmd      `cmd:"" name:"parse-child" hidden:""`
 }
 
 type versionCmd struct{}
@@ -100,6 +101,9 @@ func main() {
 
 // run executes one command line and gives the exit code.
 func run(ctx context.Context, args []string) int {
+	if len(args) == 2 && args[0] == sandbox.Argument {
+		return parseChild(args[1])
+	}
 	cmds := commands{screen: screen{in: os.Stdin, out: os.Stdout, err: os.Stderr}}
 	settings := &configs{}
 	parser, err := kong.New(&cmds,

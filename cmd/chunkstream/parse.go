@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -15,16 +17,21 @@ import (
 	"chunkstream/worker"
 )
 
-// parseCmd is what a child of the service runs: see package sandbox. Nobody types it.
-type parseCmd struct {
-	Memory int64 `arg:"" help:"Bytes of address space it may still take."`
-}
-
-// Run cuts texts until its parent is done with it. The signals that end a service are for the parent, which may still
-// want the chunks.
-func (c parseCmd) Run() error {
+// parseChild is what a child of the service runs, see package sandbox: it cuts texts until its parent is done with it, with
+// no more memory than so many bytes beyond what it has. Nobody types it, and it starts for the first text of a format, so it
+// does without the commands and flags of the program, which take half of its start. The signals that end a service are
+// for the parent, which may still want the chunks.
+func parseChild(memory string) (code int) {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM)
-	return sandbox.Serve(os.Stdin, os.Stdout, c.Memory, parser.Parse)
+	bytes, err := strconv.ParseInt(memory, 10, 64)
+	if err == nil {
+		err = sandbox.Serve(os.Stdin, os.Stdout, bytes, parser.Parse)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "chunkstream:", err)
+		return exitFailed
+	}
+	return 0
 }
 
 // parseFlags bound what the text of a document can do to the process.
