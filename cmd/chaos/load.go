@@ -105,8 +105,10 @@ func newLoad(c *chaos) *load {
 		}
 		return way{strategy, v}
 	}
+	// Tokens are those of the smallest vocabulary: most processes live for a second or two, and the default one takes a tenth of
+	// one to load.
 	l.ways = []way{
-		small("recursive", "60"), small("markdown", "200"), small("recursive", "40", "unit", "tokens"), small("sentence", "150"),
+		small("recursive", "60"), small("markdown", "200"), small("recursive", "40", "unit", "tokens", "tokenizer", "r50k_base"), small("sentence", "150"),
 		small("fixed_size", "80", "chunk_overlap", "10"), small("code", "300"), small("hybrid", "250"), small("recursive", "100"),
 		{"hierarchical", url.Values{}}, small("document_structure", "300"), {"sliding_window", url.Values{}},
 	}
