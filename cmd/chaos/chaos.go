@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -256,9 +255,9 @@ func (c *chaos) open(ctx context.Context) error {
 		}
 		c.sqlProxy = servertest.StartProxyAt(c.host, here, u.Host)
 		u.Host = c.sqlProxy.Address
-		if more := c.cfg.webs + c.cfg.workers; more > 8 { // all together must find room among the 200 that this Postgres takes
+		if more := c.cfg.webs + c.cfg.workers; more > 8 { // what a start costs most is that Postgres forks a backend for each connection
 			query := u.Query()
-			query.Set("pool_max_conns", strconv.Itoa(max(4, 160/more)))
+			query.Set("pool_max_conns", "4")
 			u.RawQuery = query.Encode()
 		}
 		flags = append(flags, "--database", u.String())
