@@ -68,7 +68,7 @@ type Config struct {
 	// that is behind only because the machine is busy catches up instead of being punished.
 	SlowAfter time.Duration
 	// WriteTimeout bounds every write to a client, 5 s. A client that takes nothing for so long is cut off, a WebSocket's
-	// within twice that.
+	// within one and a half times that.
 	WriteTimeout time.Duration
 	// Heartbeat is the time between pings (WebSocket) or comment lines (SSE), 15 s. A WebSocket that was silent for
 	// three of them is dead.
@@ -215,7 +215,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	})
 	loops.Go(func() { h.every(ctx, h.config.Poll, h.pollNow, h.poll) })
 	loops.Go(func() { h.every(ctx, h.config.Poll, nil, h.checkSessions) })
-	loops.Go(func() { h.every(ctx, min(h.config.SlowAfter, h.config.Heartbeat)/2, nil, h.tick) })
+	loops.Go(func() { h.every(ctx, min(h.config.SlowAfter, h.config.WriteTimeout, h.config.Heartbeat)/2, nil, h.tick) })
 	<-ctx.Done()
 	// Who wants to wait longer for clients that do not read calls Stop first.
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
@@ -378,7 +378,8 @@ func (h *Hub) leave(s *stream) {
 	h.wg.Done()
 }
 
-// tick sends pings that are due and looks for sockets that are silent and for readers that are slow.
+// tick sends pings that are due, looks for sockets that are silent and for readers that are slow, and cuts off those whose
+// write has taken too long.
 func (h *Hub) tick(context.Context) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -396,6 +397,10 @@ func (h *Hub) tick(context.Context) {
 				s.ping = true
 				s.wake()
 			}
+		}
+		if s.socket != nil && s.writing && now.Sub(s.writeStart) >= h.config.WriteTimeout {
+			s.abort()
+			continue
 		}
 		if s.writing && s.ending == nil && now.Sub(s.writeStart) >= h.config.SlowAfter && s.overflowed() {
 			s.endSlow()

@@ -160,7 +160,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, s *stream) (*socke
 }
 
 // socket is the connection of a WebSocket as gws sees it. All writes, ours and those of gws, pass through Write, so
-// that each has its deadline and nothing follows a close frame.
+// that nothing follows a close frame.
 type socket struct {
 	net.Conn
 	h       *Hub
@@ -175,7 +175,6 @@ type socket struct {
 
 	mu     sync.Mutex // one writer at a time
 	closed bool       // a close frame was written
-	until  time.Time  // the write deadline
 }
 
 var errClosed = errors.New("live: the WebSocket was closed")
@@ -188,11 +187,8 @@ func (k *socket) Write(p []byte) (int, error) {
 		return 0, errClosed
 	}
 	k.closed = len(p) > 0 && p[0] == headClose
-	// Setting a deadline moves a timer, which for thousands of sockets is a part of what a broadcast costs. So one serves
-	// for as long as a write that begins now still has the timeout.
-	if now := time.Now(); k.until.Sub(now) < k.timeout {
-		k.until = now.Add(2 * k.timeout)
-		if err := k.Conn.SetWriteDeadline(k.until); err != nil {
+	if k.closed { // all other writes are a stream's, whose time the hub's tick keeps: a timer moved for each costs more
+		if err := k.Conn.SetWriteDeadline(time.Now().Add(k.timeout)); err != nil {
 			return 0, err
 		}
 	}
@@ -200,14 +196,6 @@ func (k *socket) Write(p []byte) (int, error) {
 		return 0, errClosed
 	}
 	return k.Conn.Write(p)
-}
-
-// SetDeadline is what gws calls around the handshake; the deadline of writes is then no longer the one that was set here.
-func (k *socket) SetDeadline(t time.Time) error {
-	k.mu.Lock()
-	k.until = time.Time{}
-	k.mu.Unlock()
-	return k.Conn.SetDeadline(t)
 }
 
 // lingering is how long a client has to answer a close frame.
