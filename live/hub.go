@@ -215,7 +215,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	})
 	loops.Go(func() { h.every(ctx, h.config.Poll, h.pollNow, h.poll) })
 	loops.Go(func() { h.every(ctx, h.config.Poll, nil, h.checkSessions) })
-	loops.Go(func() { h.every(ctx, min(h.config.SlowAfter, h.config.WriteTimeout, h.config.Heartbeat)/2, nil, h.tick) })
+	loops.Go(func() {
+		h.every(ctx, min(h.config.SlowAfter, h.config.WriteTimeout, h.config.Heartbeat)/2, nil, h.tick)
+	})
 	<-ctx.Done()
 	// Who wants to wait longer for clients that do not read calls Stop first.
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
