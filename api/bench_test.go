@@ -29,7 +29,7 @@ func BenchmarkSubmit(b *testing.B) {
 	}
 	defer st.Close()
 	h, err := api.New(api.Config{
-		Store: st, Hub: live.NewHub(source(st), live.Config{}), Publish: func(event.Owned) {}, Wake: func(store.Lane, string) {},
+		Store: st, Hub: live.NewHub(api.LiveSource(st), live.Config{}), Publish: func(event.Owned) {}, Wake: func(store.Lane, string) {},
 		Gate: auth.Open(), Loopback: true, Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
 		Ready: func(context.Context) api.Readiness { return api.Readiness{OK: true} },
 	})

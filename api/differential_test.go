@@ -72,7 +72,7 @@ func TestNothingOpensWhenSomethingFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	handler, err := api.New(api.Config{
-		Store: st, Hub: live.NewHub(source(st), live.Config{}), Publish: func(event.Owned) {}, Wake: func(store.Lane, string) {}, Gate: gate,
+		Store: st, Hub: live.NewHub(api.LiveSource(st), live.Config{}), Publish: func(event.Owned) {}, Wake: func(store.Lane, string) {}, Gate: gate,
 		Version: "test", Metrics: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler), Limit: limiter,
 		Ready: func(context.Context) api.Readiness { return api.Readiness{OK: true} },
 	})

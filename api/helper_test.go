@@ -24,7 +24,6 @@ import (
 	"chunkstream/api"
 	"chunkstream/auth"
 	"chunkstream/dispatch"
-	"chunkstream/event"
 	"chunkstream/live"
 	"chunkstream/store"
 	"chunkstream/worker"
@@ -97,7 +96,7 @@ func serve(t *testing.T, working bool, change ...func(*api.Config)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub := live.NewHub(source(st), live.Config{
+	hub := live.NewHub(api.LiveSource(st), live.Config{
 		Ended: func(ctx context.Context, sessions []any) ([]bool, error) {
 			var all []store.Standing
 			for _, one := range sessions {
@@ -155,39 +154,6 @@ func serve(t *testing.T, working bool, change ...func(*api.Config)) *server {
 		}
 	})
 	return &server{t: t, path: path, url: s.URL, api: handler, store: st, hub: hub, log: logs, base: t.Context()}
-}
-
-func source(st *store.Store) live.Source {
-	heads := func(all []store.Head) map[string]int64 {
-		m := make(map[string]int64, len(all))
-		for _, h := range all {
-			m[h.OperationID] = h.Seq
-		}
-		return m
-	}
-	return live.Source{
-		Events: st.Events,
-		Snapshot: func(ctx context.Context, owner, id string) (event.Event, error) {
-			op, err := st.Operation(ctx, owner, id)
-			return op.Snapshot(event.Snapshot, time.Now()), err
-		},
-		Active: func(ctx context.Context, owner string) ([]event.Event, error) {
-			ops, err := st.Active(ctx, owner)
-			var all []event.Event
-			for _, op := range ops {
-				all = append(all, op.Snapshot(event.Snapshot, time.Now()))
-			}
-			return all, err
-		},
-		Heads: func(ctx context.Context, ids []string) (map[string]int64, error) {
-			all, err := st.Heads(ctx, ids)
-			return heads(all), err
-		},
-		OwnerHeads: func(ctx context.Context, owner string, since time.Time) (map[string]int64, time.Time, error) {
-			all, now, err := st.OwnerHeads(ctx, owner, since)
-			return heads(all), now, err
-		},
-	}
 }
 
 // answer is a response read to its end.

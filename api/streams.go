@@ -5,8 +5,10 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"chunkstream/auth"
+	"chunkstream/event"
 	"chunkstream/live"
 	"chunkstream/store"
 )
@@ -128,4 +130,41 @@ func streamError(err error) error {
 		return problem("busy", "", "too many streams are open")
 	}
 	return orNotFound(err, noOperation)
+}
+
+// LiveSource lets a hub read the truth without seeing the store. Any number of goroutines may use it at once.
+func LiveSource(db *store.Store) live.Source {
+	heads := func(hs []store.Head) map[string]int64 {
+		m := make(map[string]int64, len(hs))
+		for _, h := range hs {
+			m[h.OperationID] = h.Seq
+		}
+		return m
+	}
+	return live.Source{
+		Events: db.Events,
+		Snapshot: func(ctx context.Context, owner, id string) (event.Event, error) {
+			op, err := db.Operation(ctx, owner, id)
+			if err != nil {
+				return event.Event{}, err
+			}
+			return op.Snapshot(event.Snapshot, time.Now()), nil
+		},
+		Active: func(ctx context.Context, owner string) ([]event.Event, error) {
+			ops, err := db.Active(ctx, owner)
+			evs := make([]event.Event, len(ops))
+			for i, op := range ops {
+				evs[i] = op.Snapshot(event.Snapshot, time.Now())
+			}
+			return evs, err
+		},
+		Heads: func(ctx context.Context, ids []string) (map[string]int64, error) {
+			hs, err := db.Heads(ctx, ids)
+			return heads(hs), err
+		},
+		OwnerHeads: func(ctx context.Context, owner string, since time.Time) (map[string]int64, time.Time, error) {
+			hs, now, err := db.OwnerHeads(ctx, owner, since)
+			return heads(hs), now, err
+		},
+	}
 }

@@ -40,7 +40,7 @@ func realServer(t *testing.T) (c *client.Client, work func()) {
 			t.Error(err)
 		}
 	})
-	hub := live.NewHub(source(db), live.Config{})
+	hub := live.NewHub(api.LiveSource(db), live.Config{})
 	run(t, hub.Run)
 	gate, err := auth.New(auth.Config{StaticKey: secret.New(key)})
 	if err != nil {
@@ -89,39 +89,6 @@ func run(t *testing.T, loop func(context.Context) error) {
 			t.Error(err)
 		}
 	})
-}
-
-func source(db *store.Store) live.Source {
-	snapshot := func(op store.Operation) event.Event { return op.Snapshot(event.Snapshot, time.Now()) }
-	heads := func(all []store.Head) map[string]int64 {
-		m := map[string]int64{}
-		for _, h := range all {
-			m[h.OperationID] = h.Seq
-		}
-		return m
-	}
-	return live.Source{
-		Events: db.Events,
-		Snapshot: func(ctx context.Context, owner, id string) (event.Event, error) {
-			op, err := db.Operation(ctx, owner, id)
-			return snapshot(op), err
-		},
-		Active: func(ctx context.Context, owner string) (all []event.Event, err error) {
-			ops, err := db.Active(ctx, owner)
-			for _, op := range ops {
-				all = append(all, snapshot(op))
-			}
-			return all, err
-		},
-		Heads: func(ctx context.Context, ids []string) (map[string]int64, error) {
-			all, err := db.Heads(ctx, ids)
-			return heads(all), err
-		},
-		OwnerHeads: func(ctx context.Context, owner string, since time.Time) (map[string]int64, time.Time, error) {
-			all, now, err := db.OwnerHeads(ctx, owner, since)
-			return heads(all), now, err
-		},
-	}
 }
 
 // TestWholeJob takes one document through every method of the client.

@@ -177,7 +177,7 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 	}()
 	memory := &dispatch.Memory{}
 	s.wake, s.bus = memory, live.NewMemory(busDepth)
-	source := source(s.db)
+	source := api.LiveSource(s.db)
 	if !b.Redis.Empty() {
 		if s.conns, err = redisconn.Open(ctx, redisconn.Config{URL: b.Redis, Logger: s.log}); err != nil {
 			return nil, &exitError{exitUsage, err, "--redis redis://127.0.0.1:6379/0"}
@@ -316,41 +316,4 @@ func ended(ctx context.Context, db *store.Store, sessions []any) ([]bool, error)
 		all[i] = one.(store.Standing) // as package api makes them
 	}
 	return db.Blocked(ctx, all)
-}
-
-// source lets the hub read the truth without seeing the store.
-func source(db *store.Store) live.Source {
-	heads := func(hs []store.Head) map[string]int64 {
-		m := make(map[string]int64, len(hs))
-		for _, h := range hs {
-			m[h.OperationID] = h.Seq
-		}
-		return m
-	}
-	return live.Source{
-		Events: db.Events,
-		Snapshot: func(ctx context.Context, owner, id string) (event.Event, error) {
-			op, err := db.Operation(ctx, owner, id)
-			if err != nil {
-				return event.Event{}, err
-			}
-			return op.Snapshot(event.Snapshot, time.Now()), nil
-		},
-		Active: func(ctx context.Context, owner string) ([]event.Event, error) {
-			ops, err := db.Active(ctx, owner)
-			evs := make([]event.Event, len(ops))
-			for i, op := range ops {
-				evs[i] = op.Snapshot(event.Snapshot, time.Now())
-			}
-			return evs, err
-		},
-		Heads: func(ctx context.Context, ids []string) (map[string]int64, error) {
-			hs, err := db.Heads(ctx, ids)
-			return heads(hs), err
-		},
-		OwnerHeads: func(ctx context.Context, owner string, since time.Time) (map[string]int64, time.Time, error) {
-			hs, now, err := db.OwnerHeads(ctx, owner, since)
-			return heads(hs), now, err
-		},
-	}
 }
