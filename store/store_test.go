@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -29,6 +30,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if sparse { // a command line says otherwise
+		if err := flag.Set("rapid.checks", "30"); err != nil {
+			panic(err)
+		}
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		if err := stopServers(); err != nil {
 			fmt.Fprintln(os.Stderr, "stop Postgres:", err)
@@ -254,7 +260,7 @@ func testCreateAndTake(t *testing.T, on backend) {
 			IdempotencyKey: key, RequestHash: "h", Take: &store.Take{Worker: "w", Lease: lease},
 		})
 	}
-	long := strings.Repeat("0123456789", 20_000) // staged in parts
+	long := strings.Repeat("0123456789", 7_000) // staged in parts
 	for _, text := range []string{"ten bytes!", long} {
 		made, err := make(text, "")
 		if err != nil {
@@ -445,10 +451,13 @@ func TestTexts(t *testing.T) { onEach(t, testTexts) }
 func testTexts(t *testing.T, on backend) {
 	s := on.open(t, store.Config{})
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, unit := range []string{"a", "é", "日", "😀", "aé日😀"} {
-		for _, size := range []int{1, 100, 8 << 10, 64<<10 - 1, 64 << 10, 64<<10 + 1, store.PartBytes, store.PartBytes + 1,
+	for i, unit := range []string{"a", "é", "日", "😀", "aé日😀"} {
+		for j, size := range []int{1, 100, 8 << 10, 64<<10 - 1, 64 << 10, 64<<10 + 1, store.PartBytes, store.PartBytes + 1,
 			2*store.PartBytes - 1, 2*store.PartBytes + 5} {
-			for _, shift := range []string{"", "x", "xyz"} {
+			for k, shift := range []string{"", "x", "xyz"} {
+				if sparse && k != (i+j)%3 {
+					continue
+				}
 				text := shift + strings.Repeat(unit, size/len(unit)+1)
 				st, err := s.Stage(t.Context(), owner, &chopped{text, rng}, 64<<20)
 				if err != nil {
