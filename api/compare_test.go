@@ -13,7 +13,7 @@ import (
 // differently.
 func TestCompare(t *testing.T) {
 	s := idle(t, counting)
-	text := strings.Repeat("# Head ä\n\nOne sentence. Another one, longer.\n\n- item\n- item\n\n", 20)
+	text := strings.Repeat("# Head ä\n\nOne sentence. Another one, longer.\n\n- item\n- item\n\n", 10)
 	ways := []string{`{"strategy":"recursive","config":{"chunk_size":60}}`, `{"strategy":"markdown","config":{"chunk_size":60}}`,
 		`{"strategy":"fixed_size","config":{"chunk_size":50,"chunk_overlap":10}}`, `{"strategy":"hierarchical","config":{"chunk_size":200,"child_sizes":[50]}}`}
 	body := fmt.Sprintf(`{"text":%q,"strategies":[%s]}`, text, strings.Join(ways, ","))

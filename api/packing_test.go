@@ -65,7 +65,7 @@ func TestCodingOf(t *testing.T) {
 // TestPacked: every route that answers with much gives the same bytes packed and not, and says so in its headers.
 func TestPacked(t *testing.T) {
 	s := start(t)
-	op := s.submit("?chunk_size=60&wait=30", strings.Repeat("Grün und 日本. Another sentence.\n", 2000))
+	op := s.submit("?chunk_size=60&wait=30", strings.Repeat("Grün und 日本. Another sentence.\n", 500))
 	self, text := "/v1/operations/"+op["id"].(string), "/v1/documents/"+op["document_id"].(string)+"/text"
 	for _, route := range []struct{ path, accept string }{
 		{self + "/chunks", "application/json"}, {self + "/chunks", "application/x-ndjson"}, {self + "/download?format=json", ""}, {self + "/download?format=csv", ""},
