@@ -77,7 +77,7 @@ func TestCelery(t *testing.T) {
 		return o
 	}
 
-	text := realText(t, 4<<20)
+	text := realText(t, 4<<20/slowdown)
 	first := start()
 	send("big", map[string]any{"text": text, "strategy": "recursive", "config": map[string]any{"chunk_size": 200}})
 	state := ""

@@ -24,6 +24,9 @@ import (
 )
 
 type demoCmd struct {
+	// Bytes is less than the default where everything takes many times as long, as under the race detector.
+	Bytes int `hidden:"" default:"8388608"`
+
 	out io.Writer
 }
 
@@ -46,7 +49,7 @@ func (d *demoCmd) Run(ctx context.Context) error {
 		return err
 	}
 	s := &stage{out: d.out, began: time.Now(), folder: folder, children: map[string]*exec.Cmd{}}
-	err = s.play(ctx)
+	err = s.play(ctx, d.Bytes)
 	s.endAll()
 	return errors.Join(err, os.RemoveAll(folder))
 }
@@ -109,7 +112,8 @@ func (s *stage) holder(worker string) string {
 	return ""
 }
 
-func (s *stage) play(ctx context.Context) error {
+// play shows all of it; the document that is worked on when a worker is killed has this many bytes.
+func (s *stage) play(ctx context.Context, size int) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -152,7 +156,7 @@ func (s *stage) play(ctx context.Context) error {
 	texts := make([]string, 3)
 	ops := make([]client.Operation, 3)
 	for i := range texts {
-		texts[i] = demoText(i, []int{1 << 19, 1 << 19, 8 << 20}[i]) // the last one takes long enough to be caught at it
+		texts[i] = demoText(i, []int{size / 16, size / 16, size}[i]) // the last one takes long enough to be caught at it
 		if ops[i], err = c.Submit(ctx, client.Submission{Text: strings.NewReader(texts[i]), Name: fmt.Sprint("document ", i+1),
 			Settings: url.Values{"chunk_size": {"60"}}}); err != nil {
 			return fmt.Errorf("submit: %w", err)

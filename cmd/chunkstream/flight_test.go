@@ -42,6 +42,10 @@ type flown struct {
 
 const inFlight = 20
 
+// begun is how often a document begins its flight where everything takes many times as long: as many as are ready would
+// only make the reading back longer.
+const begun = 100 * time.Millisecond
+
 // newFlight prepares documents: most are cut into enough chunks to be caught half-way, some are tiny.
 func newFlight(t *testing.T, rng *rand.Rand, database store.Config, addresses ...string) *flight {
 	l := &flight{t: t, database: database}
@@ -64,10 +68,18 @@ func newFlight(t *testing.T, rng *rand.Rand, database store.Config, addresses ..
 
 // start keeps inFlight documents going until finish is called.
 func (l *flight) start() {
+	pace := time.NewTicker(begun)
+	context.AfterFunc(l.ctx, pace.Stop)
 	for worker := range inFlight {
 		l.wg.Go(func() {
 			for n := worker; l.ctx.Err() == nil; n += inFlight {
 				l.fly(n)
+				if slowdown > 1 {
+					select {
+					case <-pace.C:
+					case <-l.ctx.Done():
+					}
+				}
 			}
 		})
 	}

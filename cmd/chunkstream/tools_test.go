@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -41,7 +42,7 @@ func programWith(t *testing.T, env []string, args ...string) (output string, cod
 // TestDemo runs what the README offers: it ends by itself, and says that nothing was lost.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	out, code := program(t, "demo")
+	out, code := program(t, "demo", "--bytes", fmt.Sprint(8<<20/slowdown))
 	for _, want := range []string{"want *redisconn.Blocking, got *redisconn.Commands", "KILLED redis and worker", "degraded",
 		"completed, attempt 2", "nothing was lost"} {
 		if !strings.Contains(out, want) {
