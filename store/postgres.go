@@ -29,11 +29,12 @@ const (
 )
 
 // limits are set on every connection; the URL may set its own. The isolation level is what the locks and predicates of
-// this package are written for.
+// this package are written for. Who is cut off or stands still within a transaction keeps the rows it has locked for less
+// than the default lease, or nobody could take its work over in time.
 var limits = map[string]string{
 	"statement_timeout":                   "5000",
 	"lock_timeout":                        "2000",
-	"idle_in_transaction_session_timeout": "10000",
+	"idle_in_transaction_session_timeout": "4000",
 	"default_transaction_isolation":       "read committed",
 	"application_name":                    "chunkstream",
 }

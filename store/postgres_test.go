@@ -380,7 +380,7 @@ func TestLimits(t *testing.T) {
 	at.DatabaseURL = secret.New(at.DatabaseURL.Reveal() + "&lock_timeout=100ms&application_name=mine")
 	s := openAt(t, at)
 	for name, want := range map[string]string{"statement_timeout": "5s", "lock_timeout": "100ms",
-		"idle_in_transaction_session_timeout": "10s", "application_name": "mine",
+		"idle_in_transaction_session_timeout": "4s", "application_name": "mine",
 		"default_transaction_isolation": "read committed"} {
 		if got := s.Setting(t, name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
