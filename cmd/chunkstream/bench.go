@@ -106,6 +106,11 @@ func (b *BenchServiceCmd) Run(ctx context.Context) error {
 		return err
 	}
 	result.Redis = redisSpread(before, after)
+	if child != nil && b.Database.Reveal() == "" && b.Rate > 0 {
+		if result.Bare, err = b.bare(ctx, child.data, l.text); err != nil {
+			return fmt.Errorf("bench: a bare server: %w", err)
+		}
+	}
 	if child != nil {
 		result.PeakRSS = child.status("VmHWM")
 		if err := child.stop(); err != nil {
@@ -404,6 +409,7 @@ type BenchResult struct {
 	Events     Spread  `json:"event_to_socket_ms"`
 	EventRate  float64 `json:"events_per_second"`
 
+	Bare  *Spread      `json:"bare_request_ms,omitempty"`  // with a rate: the same requests to net/http that syncs 64 KiB and answers
 	Disk  *Spread      `json:"disk_sync_ms,omitempty"`     // 64 KiB appended and synced where the data lies, just before
 	Redis *RedisSpread `json:"redis_command_ms,omitempty"` // of the server that was started, with --redis
 
@@ -516,6 +522,10 @@ func (r BenchResult) print(w io.Writer, asJSON bool) error {
 		row(s.name, "p50 %.2f ms · p99 %.2f ms · max %.2f ms", s.P50, s.P99, s.Max)
 	}
 	row("events", "%.0f/s", r.EventRate)
+	if r.Bare != nil {
+		row("a bare server's request", "p50 %.2f ms · p99 %.2f ms · max %.2f ms · ours %.2f and %.2f times that", r.Bare.P50, r.Bare.P99,
+			r.Bare.Max, r.Submitted.P50/r.Bare.P50, r.Submitted.P99/r.Bare.P99)
+	}
 	if r.Disk != nil {
 		row("disk: 64 KiB synced", "p50 %.2f ms · p99 %.2f ms · max %.2f ms", r.Disk.P50, r.Disk.P99, r.Disk.Max)
 	}

@@ -150,3 +150,19 @@ func TestCutFrame(t *testing.T) {
 		}
 	}
 }
+
+// TestBare: the bare server is asked at the rate, and leaves nothing behind.
+func TestBare(t *testing.T) {
+	folder := t.TempDir()
+	b := &BenchServiceCmd{Clients: 2, Rate: 500, Duration: 50 * time.Millisecond}
+	got, err := b.bare(t.Context(), folder, []byte("a text"))
+	if err != nil || got.P50 <= 0 || got.P99 < got.P50 || got.Max < got.P99 {
+		t.Errorf("got %v, %v, want times", got, err)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if _, err := b.bare(t.Context(), filepath.Join(folder, "none"), nil); err == nil {
+		t.Error("a folder that is not there was written into")
+	}
+}
