@@ -99,7 +99,7 @@ export async function openPage(browser, url, options = {}) {
   page.complaints = []
   page.on('pageerror', (e) => page.complaints.push(String(e)))
   page.on('console', (m) => {
-    if (m.type() === 'error' && !/ERR_CONNECTION_REFUSED|WebSocket connection to|status of 4/.test(m.text())) page.complaints.push(m.text())
+    if (m.type() === 'error' && !/ERR_CONNECTION_(REFUSED|RESET)|WebSocket connection to|status of 4/.test(m.text())) page.complaints.push(m.text())
   })
   if (url) await page.goto(url)
   return page
