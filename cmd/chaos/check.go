@@ -97,7 +97,7 @@ return n`)
 		within, err := os.ReadDir(name)
 		return err != nil || len(within) > 0 || !strings.HasPrefix(filepath.Base(name), "chunkstream-parse-")
 	})
-	if allowed := 2 + len(c.deaths)/10; err != nil || len(names) > len(empty) || len(empty) > allowed {
+	if allowed := 1 + len(c.deaths)/20; err != nil || len(names) > len(empty) || len(empty) > allowed {
 		c.violate("I12: of %d temporary files that are left in %s, %d are empty folders of children, of which %d are allowed (%v)",
 			len(names), c.temp, len(empty), allowed, err)
 	}

@@ -3,7 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"fmt"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -19,13 +19,18 @@ type wire struct {
 	out  *bufio.Writer
 }
 
-// RoundTrip implements http.RoundTripper for http addresses. It fails when the request's context ends.
+// RoundTrip implements http.RoundTripper, in HTTP/1.1. It fails when the request's context ends.
 func (w *wire) RoundTrip(r *http.Request) (_ *http.Response, err error) {
-	if r.URL.Scheme != "http" {
-		return nil, fmt.Errorf("bench: %s: only http:// is measured", r.URL.Redacted())
-	}
 	if w.conn == nil {
-		if w.conn, err = (&net.Dialer{}).DialContext(r.Context(), "tcp", r.URL.Host); err != nil {
+		dial, port := (&net.Dialer{}).DialContext, "80"
+		if r.URL.Scheme == "https" {
+			dial, port = (&tls.Dialer{}).DialContext, "443"
+		}
+		address := r.URL.Host
+		if r.URL.Port() == "" {
+			address = net.JoinHostPort(r.URL.Hostname(), port)
+		}
+		if w.conn, err = dial(r.Context(), "tcp", address); err != nil {
 			w.conn = nil
 			return nil, err
 		}
