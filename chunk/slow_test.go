@@ -32,9 +32,10 @@ func (s slow) spans() (spans []chunk.Span) {
 	for start < len(s.text) {
 		limit := start
 		for _, i := range s.runes {
-			if i > start && s.fits(start, i) {
-				limit = i
+			if i > start && !s.fits(start, i) {
+				break // nor does what is longer
 			}
+			limit = max(limit, i)
 		}
 		fresh := strings.TrimSpace(s.text[end:limit]) != ""
 		if limit == len(s.text) {
@@ -94,15 +95,16 @@ func (s slow) startsWord(i int) bool {
 	return slowWide(r) || i == 0 || unicode.IsSpace(before) || slowWide(before)
 }
 
-// slowWide reports whether r is one of the blocks whose characters are words by themselves.
+// wideBlocks are the first and last characters of the blocks whose characters are words by themselves.
+var wideBlocks = [][2]rune{
+	{0x2E80, 0x2FDF}, {0x3001, 0x312F}, {0x3190, 0x31FF}, {0x3220, 0x3247}, {0x3280, 0x4DBF}, {0x4E00, 0x9FFF},
+	{0xF900, 0xFAFF}, {0xFE30, 0xFE4F}, {0xFF01, 0xFF9F}, {0x1B000, 0x1B16F}, {0x20000, 0x3FFFF},
+}
+
+// slowWide reports whether r is in one of them.
 func slowWide(r rune) bool {
-	for _, block := range []string{
-		"\u2E80\u2FDF", "\u3001\u312F", "\u3190\u31FF", "\u3220\u3247", "\u3280\u4DBF", "\u4E00\u9FFF", "\uF900\uFAFF",
-		"\uFE30\uFE4F", "\uFF01\uFF9F", "\U0001B000\U0001B16F", "\U00020000\U0003FFFF",
-	} {
-		lo, w := utf8.DecodeRuneInString(block)
-		hi, _ := utf8.DecodeRuneInString(block[w:])
-		if lo <= r && r <= hi {
+	for _, block := range wideBlocks {
+		if block[0] <= r && r <= block[1] {
 			return true
 		}
 	}
