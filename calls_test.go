@@ -30,18 +30,12 @@ var harmless = regexp.MustCompile(`\)\.(?:Stats|BigStats|State|Close)$`)
 
 // excused are the calls to the file system that have no case, and why a failure does no harm or cannot be told from another's.
 var excused = map[string]string{
-	"chunkstream/files above: os.Stat":            "what cannot be looked at is no repository, and the search goes on above it",
-	"chunkstream/files with: os.ReadFile":         "an ignore file that cannot be read ignores nothing",
-	"chunkstream/files argument: os.Lstat":        "a file that has gone since its name matched is reported as skipped, with the reason",
-	"chunkstream/files folder: os.ReadDir":        "a folder that cannot be read is reported as skipped, with the reason; the argument itself ends the run with its name",
-	"chunkstream/sandbox a variable: os.Chown #2": "as the first one",
-	"chunkstream/sandbox a variable: os.Chown":    "the next level of protection is tried, and the level that was reached is said",
-	"chunkstream/sandbox confine: os.ReadFile":    "the child ends before it has had a text, and the parent starts none without limits",
-	"chunkstream/sandbox limited: os.ReadFile":    "the child is ended before it has had a text",
-	"chunkstream/sandbox vanish: os.Open":         "as start: os.MkdirTemp, of the folder that this has made",
-	"chunkstream/sandbox vanish: os.Remove":       "as start: os.MkdirTemp, of the folder that this has made",
-	"chunkstream/sandbox without: os.Remove":      "the error that matters is that of the start",
-	"chunkstream/sandbox end: os.RemoveAll":       "the folder has vanished before the child began, where the system can do that",
+	"chunkstream/files above: os.Stat":         "what cannot be looked at is no repository, and the search goes on above it",
+	"chunkstream/files with: os.ReadFile":      "an ignore file that cannot be read ignores nothing",
+	"chunkstream/files argument: os.Lstat":     "a file that has gone since its name matched is reported as skipped, with the reason",
+	"chunkstream/files folder: os.ReadDir":     "a folder that cannot be read is reported as skipped, with the reason; the argument itself ends the run with its name",
+	"chunkstream/sandbox confine: os.ReadFile": "the child ends before it has had a text, and the parent starts none without limits",
+	"chunkstream/sandbox limited: os.ReadFile": "the child is ended before it has had a text",
 
 	"chunkstream/cmd/chunkstream tokens: os.ReadFile #2":         "auth.TestKeySet: an outage of the key set is bridged by the keys that were read before",
 	"chunkstream/cmd/chunkstream Run: os.Lstat":                  "what cannot be looked at cannot be made either, which is said",

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,58 +14,48 @@ import (
 // self is this program's own file, also when another has taken its place on the disk.
 func self() string { return "/proc/self/exe" }
 
+// place is a child's working directory. To the child that goes there it is its own entry in proc(5), which goes with it, and in
+// which nobody can make a file, root included. A folder made for the child would be left by a parent that is killed.
+func place() string { return "/proc/self" }
+
 // nobody is the user that owns nothing, by Linux's custom (overflowuid in proc(5)).
 const nobody = 65534
 
 // level is what a child can be kept from by the way it is started, beyond what it gives up itself.
 type level struct {
 	words string
-	apply func(cmd *exec.Cmd, dir string) error
+	apply func(cmd *exec.Cmd) error
 }
 
 // levels has the best one first. A namespace needs the right to make it: root's, or that of an unprivileged user
 // namespace, which many systems forbid.
 var levels = []level{
-	{"a user, a network namespace and limits of its own", func(cmd *exec.Cmd, dir string) error {
+	{"a user, a network namespace and limits of its own", func(cmd *exec.Cmd) error {
 		if os.Geteuid() != 0 {
 			return os.ErrPermission
 		}
 		attr(cmd).Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWIPC
 		attr(cmd).Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
-		return os.Chown(dir, nobody, nobody)
+		return nil
 	}},
-	{"a user and limits of its own", func(cmd *exec.Cmd, dir string) error {
+	{"a user and limits of its own", func(cmd *exec.Cmd) error {
 		if os.Geteuid() != 0 {
 			return os.ErrPermission
 		}
 		attr(cmd).Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
-		return os.Chown(dir, nobody, nobody)
+		return nil
 	}},
-	{"a network namespace and limits of its own", func(cmd *exec.Cmd, _ string) error {
+	{"a network namespace and limits of its own", func(cmd *exec.Cmd) error {
 		a := attr(cmd)
 		a.Cloneflags = unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
 		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
 		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
 		return nil
 	}},
-	{"limits of its own", func(cmd *exec.Cmd, _ string) error {
+	{"limits of its own", func(cmd *exec.Cmd) error {
 		attr(cmd)
 		return nil
 	}},
-}
-
-// vanish removes a child's folder before the child begins in it: nothing can be made there any more, and nothing is left
-// when this process is killed. The caller calls started when the child has begun or will not.
-func vanish(cmd *exec.Cmd, dir string) (started func(), err error) {
-	folder, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(dir); err != nil {
-		return nil, errors.Join(err, folder.Close())
-	}
-	cmd.Dir = fmt.Sprintf("/proc/self/fd/%d", folder.Fd()) // the child's own, until it is another program
-	return func() { _ = folder.Close() }, nil
 }
 
 // attr is what all children have: they die with their parent, and a Ctrl-C is for the parent alone.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -22,7 +21,6 @@ type process struct {
 	out   *bufio.Reader
 	buf   []byte
 	said  tail
-	dir   string
 	texts int
 }
 
@@ -38,31 +36,22 @@ func (t *tail) Write(b []byte) (int, error) {
 
 // start makes a child that has been limited and waits for a text.
 func start(cfg Config, l level) (_ *process, err error) {
-	dir, err := os.MkdirTemp("", "chunkstream-parse-")
-	if err != nil {
+	c := &process{cmd: exec.Command(cfg.Command[0], append(cfg.Command[1:len(cfg.Command):len(cfg.Command)], strconv.FormatInt(cfg.Memory, 10))...)}
+	c.cmd.Args[0] = "chunkstream" // what ps shows
+	c.cmd.Dir, c.cmd.Env, c.cmd.Stderr = place(), []string{}, &c.said
+	if err := l.apply(c.cmd); err != nil {
 		return nil, err
 	}
-	c := &process{dir: dir, cmd: exec.Command(cfg.Command[0], append(cfg.Command[1:len(cfg.Command):len(cfg.Command)], strconv.FormatInt(cfg.Memory, 10))...)}
-	c.cmd.Args[0] = "chunkstream" // what ps shows
-	c.cmd.Dir, c.cmd.Env, c.cmd.Stderr = dir, []string{}, &c.said
-	if err := l.apply(c.cmd, dir); err != nil {
-		return nil, without(err, dir)
-	}
-	started, err := vanish(c.cmd, dir)
-	if err != nil {
-		return nil, without(err, dir)
-	}
-	defer started()
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
-		return nil, without(err, dir)
+		return nil, err
 	}
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
-		return nil, without(err, dir)
+		return nil, err
 	}
 	c.out = bufio.NewReaderSize(out, flushBytes)
 	if err := c.cmd.Start(); err != nil {
-		return nil, without(err, dir)
+		return nil, err
 	}
 	slow := time.AfterFunc(readyWithin, c.kill)
 	kind, _, err := c.receive()
@@ -77,12 +66,6 @@ func start(cfg Config, l level) (_ *process, err error) {
 		return nil, fmt.Errorf("%w: %s", err, c.end())
 	}
 	return c, nil
-}
-
-// without removes the folder of a child that did not start.
-func without(err error, dir string) error {
-	_ = os.Remove(dir) // it is empty, and the error that matters is the other
-	return err
 }
 
 func (c *process) send(j job, text string) error {
@@ -108,12 +91,11 @@ func (c *process) receive() (kind byte, body []byte, err error) {
 // kill makes the child end at once; whoever waits for it sees its pipes close.
 func (c *process) kill() { _ = c.cmd.Process.Kill() } // it may have ended already
 
-// end kills the child, waits until it is gone, removes its folder, and gives how it ended and what it said at last.
+// end kills the child, waits until it is gone, and gives how it ended and what it said at last.
 func (c *process) end() string {
 	c.kill()
 	_ = c.in.Close()
-	err := c.cmd.Wait() // it was killed: its state matters, not that it is an error
-	_ = os.RemoveAll(c.dir)
+	err := c.cmd.Wait()                                    // it was killed: its state matters, not that it is an error
 	said, _, _ := strings.Cut(string(c.said.text), "\n\n") // without the goroutines
 	return fmt.Sprintf("%v: %s", err, strings.ToValidUTF8(said, "?"))
 }

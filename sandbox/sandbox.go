@@ -1,10 +1,11 @@
 // Package sandbox cuts untrusted text in child processes that can be killed. What parses a format may hang, eat memory,
 // overflow its stack or flood its caller on a text that was made for it; in a child of its own it takes nothing with it.
 //
-// A child is this same program, started with an argument that nobody types. It has no environment, an empty folder of its
-// own as working directory, and three pipes. Before it sees a byte of text it gives up for good, by setrlimit(2), every
-// file and socket it could still open, and all address space beyond a bound, and its parent has looked that it did. Where
-// the system permits it, it also runs in a network namespace without any interface and, under root, as the user nobody.
+// A child is this same program, started with an argument that nobody types. It has no environment, three
+// pipes, and as working directory a place where nothing can be made: nothing of it is ever on a disk, so nothing is left when
+// its parent is killed. Before it sees a byte of text it gives up for good, by setrlimit(2), every file and socket it could
+// still open, and all address space beyond a bound, and its parent has looked that it did. Where the system permits it, it
+// also runs in a network namespace without any interface and, under root, as the user nobody.
 // The parent alone measures time and output, and kills. See Protection for what holds on this machine.
 package sandbox
 

@@ -90,16 +90,8 @@ return n`)
 			c.violate("I12: %d keys of Redis live for ever: its log names them", n)
 		}
 	}
-	// A process that dies between making a child's folder and removing it leaves it, empty: the start of the child lies between,
-	// which takes longest on a machine that has too much to do.
-	names, err := filepath.Glob(filepath.Join(c.temp, "*"))
-	empty := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		within, err := os.ReadDir(name)
-		return err != nil || len(within) > 0 || !strings.HasPrefix(filepath.Base(name), "chunkstream-parse-")
-	})
-	if allowed := 1 + len(c.deaths)/20; err != nil || len(names) > len(empty) || len(empty) > allowed {
-		c.violate("I12: of %d temporary files that are left in %s, %d are empty folders of children, of which %d are allowed (%v)",
-			len(names), c.temp, len(empty), allowed, err)
+	if names, err := filepath.Glob(filepath.Join(c.temp, "*")); err != nil || len(names) > 0 {
+		c.violate("I12: temporary files that are left: %q, %v", names, err)
 	}
 }
 
