@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,6 +201,49 @@ func TestChunksOfADocument(t *testing.T) {
 	}
 	wantProblem(t, "no such strategy on it", s.get(path+"?strategy=markdown"), 404, "not_found")
 	wantProblem(t, "no document", s.get("/v1/documents/doc_0/chunks"), 404, "not_found")
+}
+
+// TestSettingsAreReadOnce: settings that came before are not read again, on whatever route they come.
+func TestSettingsAreReadOnce(t *testing.T) {
+	var read atomic.Int64
+	s := idle(t, func(c *api.Config) {
+		c.Parse = func(strategy string, settings []byte) (chunk.Plan, error) {
+			read.Add(1)
+			return chunk.Parse(strategy, settings)
+		}
+	})
+	id := s.post("/v1/configurations", `{"name":"n","strategy":"sentence","config":{"chunk_size":40}}`, asJSON).str(t, "id")
+	ended := s.submit("?configuration="+id, "One. Two.")["id"].(string)
+	s.fail(ended)
+	asked := map[string]func(text string) answer{
+		"submit":  func(text string) answer { return s.post("/v1/operations?configuration="+id, text) },
+		"preview": func(text string) answer { return s.post("/v1/preview?configuration="+id, text) },
+		"recommend": func(text string) answer {
+			return s.post("/v1/recommend", `{"text":"`+text+`","config":{"chunk_size":40}}`, asJSON)
+		},
+		"compare": func(text string) answer {
+			return s.post("/v1/compare", `{"text":"`+text+`","strategies":[{"configuration":"n"},{"strategy":"fixed_size"}]}`, asJSON)
+		},
+		"download": func(string) answer { return s.get("/v1/operations/" + ended + "/download") },
+		"save": func(text string) answer {
+			return s.post("/v1/configurations", `{"name":"`+text+`","strategy":"sentence","config":{"chunk_size":41}}`, asJSON)
+		},
+	}
+	for what, ask := range asked {
+		var n [2]int64
+		for i := range n {
+			if a := ask(fmt.Sprintf("%s. Text %d.", what, i)); a.status >= 400 {
+				t.Fatalf("%s: %d %s", what, a.status, a.body)
+			}
+			n[i] = read.Load()
+		}
+		if n[0] != n[1] {
+			t.Errorf("%s: settings that came before were read again %d times", what, n[1]-n[0])
+		}
+	}
+	if read.Load() == 0 {
+		t.Error("no settings were read at all")
+	}
 }
 
 // TestSavedConfigurationsAreUsed in every form of a submission, in previews, comparisons and batches, by id and by name.

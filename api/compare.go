@@ -197,7 +197,7 @@ func (a *API) choice(ctx context.Context, f fields) (plan chunk.Plan, used store
 		plan, used, err = a.saved(ctx, name)
 		return plan, used, below(f.path, err)
 	}
-	plan, err = a.cfg.Parse(strategy, config)
+	plan, err = a.plans.get(strategy, config)
 	return plan, used, below(f.path, err)
 }
 

@@ -41,7 +41,7 @@ func (a *API) download(w http.ResponseWriter, r *http.Request) error {
 	if !op.Status.Final() {
 		return problem("operation_not_ended", "", "the operation is %s: wait for its end, or read its chunks as they come", op.Status)
 	}
-	plan, err := a.cfg.Parse(op.Strategy, op.Settings)
+	plan, err := a.plans.get(op.Strategy, op.Settings)
 	if err != nil {
 		return err
 	}

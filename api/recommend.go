@@ -65,7 +65,7 @@ func (a *API) recommend(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.cfg.Parse("", config); err != nil {
+	if _, err := a.plans.get("", config); err != nil {
 		return err
 	}
 	text, err := a.smallText(r.Context(), f)
@@ -85,7 +85,7 @@ func (a *API) recommend(w http.ResponseWriter, r *http.Request) error {
 		if len(plans) > 0 && name == rec.Strategy {
 			continue
 		}
-		plan, err := a.cfg.Parse(name, config)
+		plan, err := a.plans.get(name, config)
 		if err != nil {
 			return err // a setting that recursive has and another one lacks
 		}

@@ -138,7 +138,7 @@ func (a *API) saved(ctx context.Context, idOrName string) (chunk.Plan, store.Use
 	if err != nil {
 		return chunk.Plan{}, used, orNotFound(err, missing)
 	}
-	plan, err := a.cfg.Parse(c.Strategy, c.Settings)
+	plan, err := a.plans.get(c.Strategy, c.Settings)
 	if err != nil {
 		return chunk.Plan{}, used, problem("invalid_value", "configuration", "the configuration cannot be used any more: %s", problemOf(err).Detail)
 	}

@@ -89,7 +89,7 @@ func (a *API) tokenizer(f fields, member, standard string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err = a.cfg.Parse("", settings); err != nil {
+	if _, err = a.plans.get("", settings); err != nil {
 		p := problemOf(err)
 		p.Detail, p.Param = strings.Replace(p.Detail, p.Param, member, 1), member
 		return "", p
