@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -38,6 +43,60 @@ func TestProse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWireReopens: a request over a connection that the server closed meanwhile is sent once more, whole, over a new one. One
+// that fails over a new connection, or whose answer had begun, is not.
+func TestWireReopens(t *testing.T) {
+	var asked atomic.Int64
+	var mode atomic.Value // what the server does with a request that was read
+	mode.Store("answer")
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if text, err := io.ReadAll(r.Body); err != nil || string(text) != "a text" {
+			t.Errorf("got %q, %v", text, err)
+		}
+		how := mode.Load().(string)
+		if how == "answer" {
+			return
+		}
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if how == "begin" {
+			_, err = io.WriteString(conn, "HTTP/1.1 200 O")
+		}
+		if err = errors.Join(err, conn.Close()); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer s.Close()
+	wire := &wire{}
+	defer wire.close()
+	ask := func(what string, ok bool, want int64) {
+		t.Helper()
+		before := asked.Load()
+		if err := post(t.Context(), &http.Client{Transport: wire}, s.URL, []byte("a text")); (err == nil) != ok {
+			t.Errorf("%s: got the error %v", what, err)
+		}
+		if got := asked.Load() - before; got != want {
+			t.Errorf("%s: the server was asked %d times, want %d", what, got, want)
+		}
+	}
+	ask("at first", true, 1)
+	ask("over the same connection", true, 1)
+	s.CloseClientConnections()
+	ask("over one that was closed", true, 1)
+	mode.Store("begin")
+	ask("an answer that had begun", false, 1)
+	mode.Store("close")
+	ask("a new one that is closed", false, 1)
+	mode.Store("answer")
+	ask("a new one", true, 1)
+	mode.Store("close")
+	ask("each one that is closed", false, 2)
 }
 
 func TestByteSize(t *testing.T) {

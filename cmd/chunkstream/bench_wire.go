@@ -19,22 +19,31 @@ type wire struct {
 	out  *bufio.Writer
 }
 
-// RoundTrip implements http.RoundTripper, in HTTP/1.1. It fails when the request's context ends.
-func (w *wire) RoundTrip(r *http.Request) (_ *http.Response, err error) {
-	if w.conn == nil {
-		dial, port := (&net.Dialer{}).DialContext, "80"
-		if r.URL.Scheme == "https" {
-			dial, port = (&tls.Dialer{}).DialContext, "443"
-		}
-		address := r.URL.Host
-		if r.URL.Port() == "" {
-			address = net.JoinHostPort(r.URL.Hostname(), port)
-		}
-		if w.conn, err = dial(r.Context(), "tcp", address); err != nil {
-			w.conn = nil
+// RoundTrip implements http.RoundTripper, in HTTP/1.1. It fails when the request's context ends. Servers close connections
+// that are idle for long: when one that was used before gives not a byte of an answer, the request is sent once more over
+// a new one, if its body can be read again.
+func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	used := w.conn != nil
+	answer, begun, err := w.ask(r)
+	if err == nil || !used || begun || r.Context().Err() != nil || r.Body != nil && r.GetBody == nil {
+		return answer, err
+	}
+	again := *r
+	if r.Body != nil {
+		if again.Body, err = r.GetBody(); err != nil {
 			return nil, err
 		}
-		w.in, w.out = bufio.NewReader(w.conn), bufio.NewWriterSize(w.conn, 64<<10)
+	}
+	answer, _, err = w.ask(&again)
+	return answer, err
+}
+
+// ask sends a request and reads the answer's head. begun says that something of it has come.
+func (w *wire) ask(r *http.Request) (_ *http.Response, begun bool, err error) {
+	if w.conn == nil {
+		if err = w.open(r); err != nil {
+			return nil, false, err
+		}
 	}
 	conn := w.conn
 	stop := context.AfterFunc(r.Context(), func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
@@ -45,17 +54,37 @@ func (w *wire) RoundTrip(r *http.Request) (_ *http.Response, err error) {
 		}
 	}()
 	if err = r.Write(w.out); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err = w.out.Flush(); err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	if _, err = w.in.Peek(1); err != nil {
+		return nil, false, err
 	}
 	answer, err := http.ReadResponse(w.in, r)
 	if err != nil {
-		return nil, err
+		return nil, true, err
 	}
 	answer.Body = &wireBody{answer.Body, w, stop, answer.Close}
-	return answer, nil
+	return answer, true, nil
+}
+
+func (w *wire) open(r *http.Request) error {
+	dial, port := (&net.Dialer{}).DialContext, "80"
+	if r.URL.Scheme == "https" {
+		dial, port = (&tls.Dialer{}).DialContext, "443"
+	}
+	address := r.URL.Host
+	if r.URL.Port() == "" {
+		address = net.JoinHostPort(r.URL.Hostname(), port)
+	}
+	conn, err := dial(r.Context(), "tcp", address)
+	if err != nil {
+		return err
+	}
+	w.conn, w.in, w.out = conn, bufio.NewReader(conn), bufio.NewWriterSize(conn, 64<<10)
+	return nil
 }
 
 func (w *wire) close() {
