@@ -278,61 +278,56 @@ var selectKnown = strings.TrimSuffix(selectDocument, ` FROM documents`) + `, COA
 
 // document finds or makes the operation's document and gives it in out, complete when the transaction is.
 func (t *tx) document(n NewOperation, newID string, out *Document) error {
-	row, killed := documentRow{}, ""
-	args := []any{n.Owner, n.DocumentID, n.Strategy, n.SplitterVersion, QuarantinedFor.Milliseconds()}
-	dest := append(row.dest(), &killed)
-	quarantined := func() error {
-		if killed != "" && n.RetryOf == "" {
-			return &QuarantinedError{killed}
-		}
-		return nil
-	}
-	if n.Staged == nil {
-		err := t.one(selectKnown+` WHERE owner = $1 AND id = $2 AND state = 'ready'`+shareRow, args, dest...)
+	st := n.Staged
+	if st == nil {
+		err := t.known(n, `id`, n.DocumentID, out)
 		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("document: %w", ErrNotFound)
 		}
-		*out = row.document()
-		return errors.Join(err, quarantined())
+		return err
 	}
-	st := n.Staged
-	args[1] = st.SHA256
-	err := t.one(selectKnown+` WHERE owner = $1 AND sha256 = $2 AND state = 'ready'`+shareRow, args, dest...)
-	if err == nil {
-		*out = row.document()
-		return quarantined()
-	}
-	if !errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("look up document: %w", err)
-	}
-	*out = Document{ID: newID, Owner: n.Owner, Name: n.Name, SHA256: st.SHA256, Bytes: st.Bytes, Chars: st.Chars, Source: n.Source}
+	made := Document{ID: newID, Owner: n.Owner, Name: n.Name, SHA256: st.SHA256, Bytes: st.Bytes, Chars: st.Chars, Source: n.Source}
+	isNew := false
 	created := func(scan scan) error {
 		var at int64
 		err := scan(&at)
-		out.CreatedAt = instant(at)
+		isNew, made.CreatedAt = true, instant(at)
 		return err
 	}
 	if st.num != 0 {
-		found := false
-		err := t.each(`
+		err := t.known(n, `sha256`, st.SHA256, out)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		err = t.each(`
 UPDATE documents SET id = $1, state = 'ready', name = $2, sha256 = $3, bytes = $4, chars = $5, source = $6
  WHERE num = $7 AND state = 'staged' RETURNING created_at`,
-			[]any{newID, n.Name, st.SHA256, st.Bytes, st.Chars, n.Source.pack(), st.num}, func(scan scan) error {
-				found = true
-				return created(scan)
-			})
-		if err == nil && !found {
+			[]any{newID, n.Name, st.SHA256, st.Bytes, st.Chars, n.Source.pack(), st.num}, created)
+		if err == nil && !isNew {
 			err = errors.New("the staged text was discarded or took more than an hour")
 		}
 		if err != nil {
 			return fmt.Errorf("take staged document: %w", err)
 		}
+		*out = made
 		return nil
 	}
-	err = t.then(`
+	// Most texts are new, so the attempt to make it comes before the look for it. What stood in its way may be deleted before
+	// it is looked for.
+	var err error
+	for again := 0; err == nil && !isNew; again++ {
+		err = t.each(`
 INSERT INTO documents (id, owner, state, name, sha256, bytes, chars, source, created_at)
-VALUES ($1, $2, 'ready', $3, $4, $5, $6, $7, `+nowMs+`) RETURNING created_at`,
-		[]any{newID, n.Owner, n.Name, st.SHA256, st.Bytes, st.Chars, n.Source.pack()}, created)
+VALUES ($1, $2, 'ready', $3, $4, $5, $6, $7, `+nowMs+`)
+ON CONFLICT (owner, sha256) WHERE state = 'ready' DO NOTHING RETURNING created_at`,
+			[]any{newID, n.Owner, n.Name, st.SHA256, st.Bytes, st.Chars, n.Source.pack()}, created)
+		if err == nil && !isNew {
+			if err := t.known(n, `sha256`, st.SHA256, out); !errors.Is(err, sql.ErrNoRows) || again == 3 {
+				return err
+			}
+		}
+	}
+	*out = made
 	switch {
 	case err != nil || st.Bytes == 0:
 	case st.source != nil:
@@ -347,6 +342,22 @@ VALUES ((SELECT num FROM documents WHERE id = $1) * $2, 0, $3)`, newID, partsPer
 	}
 	if err != nil {
 		return fmt.Errorf("insert document: %w", err)
+	}
+	return nil
+}
+
+// known gives in out the owner's document in which column has value, or sql.ErrNoRows; *QuarantinedError where the
+// operation may not have it.
+func (t *tx) known(n NewOperation, column, value string, out *Document) error {
+	row, killed := documentRow{}, ""
+	err := t.one(selectKnown+` WHERE owner = $1 AND `+column+` = $2 AND state = 'ready'`+shareRow,
+		[]any{n.Owner, value, n.Strategy, n.SplitterVersion, QuarantinedFor.Milliseconds()}, append(row.dest(), &killed)...)
+	if err != nil {
+		return fmt.Errorf("look up document: %w", err)
+	}
+	*out = row.document()
+	if killed != "" && n.RetryOf == "" {
+		return &QuarantinedError{killed}
 	}
 	return nil
 }
