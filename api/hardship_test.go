@@ -16,6 +16,7 @@ import (
 	"chunkstream/api"
 	"chunkstream/auth"
 	"chunkstream/chunk"
+	"chunkstream/event"
 )
 
 // eventually waits for something that takes no known time.
@@ -51,6 +52,40 @@ func TestSlowReaders(t *testing.T) {
 	}
 	if n, err := io.Copy(io.Discard, res.Body); err == nil || n >= int64(len(text)) {
 		t.Errorf("%d bytes came, %v; want a part of %d and an error", n, err, len(text))
+	}
+}
+
+// TestMadeIsMade: an operation that was made is answered as made when its end cannot be waited for: an error would let it be sent
+// again.
+func TestMadeIsMade(t *testing.T) {
+	var s *server
+	alter := func(text string) {
+		db, err := sql.Open("sqlite", "file:"+s.path+"?_pragma=busy_timeout(10000)")
+		if err == nil {
+			_, err = db.ExecContext(s.base, text)
+			err = errors.Join(err, db.Close())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	s = idle(t, func(c *api.Config) {
+		publish := c.Publish
+		c.Publish = func(e event.Owned) {
+			publish(e)
+			alter(`ALTER TABLE operations RENAME TO elsewhere`)
+		}
+	})
+	a := s.post("/v1/operations?wait=20", "One. Two.")
+	alter(`ALTER TABLE elsewhere RENAME TO operations`)
+	if a.status != http.StatusAccepted || a.str(t, "status") != "queued" {
+		t.Fatalf("got %d %s, want 202", a.status, a.body)
+	}
+	if !strings.Contains(s.log.String(), "not waited for") {
+		t.Error("the log does not say why the answer came early")
+	}
+	if a := s.get("/v1/operations/" + a.str(t, "id")); a.status != http.StatusOK {
+		t.Errorf("got %d %s", a.status, a.body)
 	}
 }
 

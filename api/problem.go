@@ -195,7 +195,7 @@ func problemOf(err error) *Problem {
 	case errors.Is(err, store.ErrUnknownOutcome):
 		return problem("outcome_unknown", "", "it may or may not have been done: look, or repeat it with an Idempotency-Key")
 	case errors.Is(err, store.ErrUnavailable):
-		return problem("unavailable", "", "the database cannot be reached now; nothing was changed")
+		return problem("unavailable", "", "the database cannot do it now; nothing was changed")
 	case errors.Is(err, store.ErrInvalidText):
 		return problem("invalid_value", "name", "the text of a field has a NUL character or is not UTF-8")
 	case errors.Is(err, store.ErrClosed):

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"log/slog"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -126,9 +127,14 @@ func (a *API) created(w http.ResponseWriter, r *http.Request, made store.Created
 	if made.Replayed {
 		w.Header().Set("Idempotent-Replayed", "true")
 	}
-	op, err := a.awaitEnd(r.Context(), op, wait)
-	if err != nil {
+	switch now, err := a.awaitEnd(r.Context(), op, wait); {
+	case err == nil:
+		op = now
+	case r.Context().Err() != nil:
 		return err
+	default: // it is made, whatever cannot be read now: an error would let it be sent again
+		a.cfg.Log.LogAttrs(r.Context(), slog.LevelWarn, "an operation was made, and its end not waited for", traced(r.Context(),
+			slog.String("operation", op.ID), slog.Any("error", err))...)
 	}
 	w.Header().Set("Location", "/v1/operations/"+op.ID)
 	if !op.Status.Final() {

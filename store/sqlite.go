@@ -9,7 +9,8 @@ import (
 	"sync"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	driver "modernc.org/sqlite" // which registers itself as "sqlite"
+	lib "modernc.org/sqlite/lib"
 )
 
 // sqlite is one file: a pool that reads, and one writer.
@@ -97,7 +98,7 @@ func (db *sqlite) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	}
 	st, err := db.reads.PrepareContext(ctx, sqliteWords.Replace(text))
 	if err != nil {
-		return nil, err
+		return nil, outage(err)
 	}
 	if old, loaded := db.prepared.LoadOrStore(text, st); loaded {
 		return old.(*sql.Stmt), st.Close()
@@ -110,7 +111,7 @@ func (db *sqlite) readOne(ctx context.Context, text string, args, dest []any) er
 	if err != nil {
 		return err
 	}
-	return st.QueryRowContext(ctx, args...).Scan(dest...)
+	return outage(st.QueryRowContext(ctx, args...).Scan(dest...))
 }
 
 func (db *sqlite) read(ctx context.Context, text string, args []any, row func(scan) error) error {
@@ -120,9 +121,9 @@ func (db *sqlite) read(ctx context.Context, text string, args []any, row func(sc
 	}
 	rows, err := st.QueryContext(ctx, args...)
 	if err != nil {
-		return err
+		return outage(err)
 	}
-	return eachRow(rows, row)
+	return outage(eachRow(rows, row))
 }
 
 func eachRow(rows *sql.Rows, row func(scan) error) (err error) {
@@ -133,4 +134,27 @@ func eachRow(rows *sql.Rows, row func(scan) error) (err error) {
 		}
 	}
 	return rows.Err()
+}
+
+// outage marks the error of a statement for which the system had no file, room or memory, or the file was held by others:
+// it says nothing about the request, which may be repeated. The codes are those of https://www.sqlite.org/rescode.html.
+func outage(err error) error {
+	if e, ok := errors.AsType[*driver.Error](err); ok {
+		switch e.Code() & 0xff { // without what an extended code adds
+		case lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_NOMEM, lib.SQLITE_READONLY, lib.SQLITE_IOERR, lib.SQLITE_FULL,
+			lib.SQLITE_CANTOPEN, lib.SQLITE_PROTOCOL:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+	return err
+}
+
+// unconfirmed is the error of a COMMIT. The log's last frame makes a transaction durable, so without room for all of them
+// nothing was changed. After any other error of the file, a failed sync for one, they may all be there, and a crash would
+// bring the transaction back.
+func unconfirmed(err error) error {
+	if e, ok := errors.AsType[*driver.Error](err); ok && e.Code()&0xff == lib.SQLITE_IOERR && e.Code() != lib.SQLITE_IOERR_WRITE {
+		return fmt.Errorf("%w: %v", ErrUnknownOutcome, err) // and not ErrUnavailable, which err is
+	}
+	return err
 }

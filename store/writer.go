@@ -242,53 +242,55 @@ func (w *writer) transact(group []*job, sync bool) error {
 		_, stuck = w.exec(`ROLLBACK`)
 	}
 	if err := w.setSync(sync); err != nil {
-		return fmt.Errorf("set synchronous: %w", errors.Join(err, stuck))
+		return fmt.Errorf("%w: set synchronous: %w", ErrUnavailable, errors.Join(err, stuck))
 	}
 	w.inTx = true
 	if _, err := w.exec(`BEGIN IMMEDIATE`); err != nil {
-		return fmt.Errorf("begin: %w", errors.Join(err, stuck))
+		return fmt.Errorf("%w: begin: %w", ErrUnavailable, errors.Join(err, stuck))
 	}
 	kept := 0
 	for _, j := range group {
 		alone := len(group) == 1
 		if !alone {
 			if _, err := w.exec(`SAVEPOINT caller`); err != nil {
-				return w.rollback(fmt.Errorf("savepoint: %w", err))
+				return w.undone(fmt.Errorf("%w: savepoint: %w", ErrUnavailable, err))
 			}
 		}
 		if j.err = t.call(j.fn); j.err == nil {
 			kept++
 		} else if !alone {
 			if _, err := w.exec(`ROLLBACK TO caller`); err != nil {
-				return w.rollback(fmt.Errorf("roll back to savepoint: %w", err))
+				return w.undone(fmt.Errorf("%w: roll back to savepoint: %w, after: %v", ErrUnavailable, err, j.err))
 			}
 		}
 		if !alone {
 			if _, err := w.exec(`RELEASE caller`); err != nil {
-				return w.rollback(fmt.Errorf("release savepoint: %w", err))
+				return w.undone(fmt.Errorf("%w: release savepoint: %w", ErrUnavailable, err))
 			}
 		}
 	}
 	if kept == 0 {
-		return w.rollback(nil)
+		w.rollback()
+		return nil // each has its own error
 	}
 	if _, err := w.exec(`COMMIT`); err != nil {
-		return w.rollback(fmt.Errorf("commit: %w", err))
+		return w.undone(fmt.Errorf("commit: %w", unconfirmed(err)))
 	}
 	w.inTx = false
 	return nil
 }
 
-// rollback ends the transaction; cause, if any, stays the error. SQLite has already rolled back after some errors
-// (disk full, for one), and then the ROLLBACK itself fails; when it fails for another reason, the next transaction
-// cannot begin before it has been tried again.
-func (w *writer) rollback(cause error) error {
+// undone rolls the transaction back and gives cause.
+func (w *writer) undone(cause error) error {
+	w.rollback()
+	return cause
+}
+
+// rollback ends the transaction. SQLite has already rolled back after some errors (disk full, for one), and then the
+// ROLLBACK itself fails; when it fails for another reason, the next transaction cannot begin before it has been tried again.
+func (w *writer) rollback() {
 	_, err := w.exec(`ROLLBACK`)
 	w.inTx = err != nil
-	if err != nil && cause == nil {
-		return fmt.Errorf("roll back: %w", err)
-	}
-	return cause
 }
 
 func (w *writer) setSync(full bool) error {
@@ -315,7 +317,7 @@ func (w *writer) stmt(text string) (*sql.Stmt, error) {
 	}
 	st, err := w.conn.PrepareContext(w.working(), sqliteWords.Replace(text))
 	if err != nil {
-		return nil, err
+		return nil, outage(err)
 	}
 	w.stmts[text] = st
 	return st, nil
@@ -329,7 +331,7 @@ func (w *writer) exec(text string, args ...any) (int64, error) {
 	}
 	res, err := st.ExecContext(w.working(), args...)
 	if err != nil {
-		return 0, err
+		return 0, outage(err)
 	}
 	return res.RowsAffected()
 }
@@ -340,7 +342,7 @@ func (w *writer) one(text string, args []any, dest ...any) error {
 	if err != nil {
 		return err
 	}
-	return st.QueryRowContext(w.working(), args...).Scan(dest...)
+	return outage(st.QueryRowContext(w.working(), args...).Scan(dest...))
 }
 
 // each calls row once per row. It ends before the next statement begins: rows must not be kept open.
@@ -351,9 +353,9 @@ func (w *writer) each(text string, args []any, row func(scan) error) error {
 	}
 	rows, err := st.QueryContext(w.working(), args...)
 	if err != nil {
-		return err
+		return outage(err)
 	}
-	return eachRow(rows, row)
+	return outage(eachRow(rows, row))
 }
 
 // then has no reason to wait: a statement is a function call here.

@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" || len(os.Args) == 3 && os.Args[1] == sandbox.Argument { // a child has no environment
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
+		if err := shortened(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(exitUsage)
+		}
 		os.Exit(run(ctx, os.Args[1:]))
 	}
 	testscript.Main(m, map[string]func(){"chunkstream": main})
