@@ -26,7 +26,7 @@ var street = []room{
 	{"auth", "who is asking, what may they do (no Redis, ever)", "secret store", "context net net/http time" + jwt},
 	{"live", "hub, bus (memory or Redis), WebSocket, SSE", "event redisconn",
 		"context log/slog net net/http os time" + gws + prometheus},
-	{"webhook", "tells addresses that owners gave when operations end, signed, and nowhere inside", "store event",
+	{"webhook", "tells addresses that owners gave when operations end, signed, and nowhere inside", "secret store event",
 		"context log/slog math/rand/v2 net net/http time" + prometheus},
 	{"limit", "shared rate limits, with the local fallback", "redisconn", "context time"},
 	{"dispatch", "wake-ups (memory or Redis): \"look now\", carries ids only", "redisconn", "context math/rand/v2 time"},

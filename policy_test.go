@@ -15,7 +15,11 @@ import (
 )
 
 // allowed lists the uses of a forbidden thing that are right, as "file: thing", each with its reason.
-var allowed = map[string]string{}
+var allowed = map[string]string{
+	"api/keys.go: Secret string":      "the only answer that has the key",
+	"api/webhooks.go: Secret string":  "the only answers that have the secret",
+	"client/client.go: APIKey string": "what a caller of the client has; it goes into a header and nowhere else",
+}
 
 // source is one parsed Go file; its path is relative to the module's root, with slashes.
 type source struct {
@@ -120,6 +124,38 @@ func goroutines(all []source) (wrong []string) {
 	return wrong
 }
 
+// secrets keeps what is to be hidden out of plain strings, which any %v prints: package secret has the type.
+func secrets(all []source) (wrong []string) {
+	hidden := regexp.MustCompile(`(?i)(secret|password|apikey)s?$`)
+	for _, s := range all {
+		if s.test() {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			made, ok := n.(*ast.StructType)
+			if !ok {
+				return true
+			}
+			for _, f := range made.Fields.List {
+				kind := f.Type
+				if list, ok := kind.(*ast.ArrayType); ok {
+					kind = list.Elt
+				}
+				if name, ok := kind.(*ast.Ident); !ok || name.Name != "string" {
+					continue
+				}
+				for _, name := range f.Names {
+					if _, ok := allowed[s.path+": "+name.Name+" string"]; hidden.MatchString(name.Name) && !ok {
+						wrong = append(wrong, fmt.Sprintf("%s:%d: %s is a string: make it a secret.Text", s.path, s.set.Position(name.Pos()).Line, name.Name))
+					}
+				}
+			}
+			return true
+		})
+	}
+	return wrong
+}
+
 // docs wants one package comment per package: none hides what it owns, and two drift apart. It follows go doc's
 // convention: "Package name …", or "Command name …" for a program.
 func docs(all []source) (wrong []string) {
@@ -158,7 +194,7 @@ func TestPolicies(t *testing.T) {
 }
 
 var rules = map[string]func([]source) []string{
-	"root contexts": rootContexts, "sleeps": sleeps, "skips": skips, "goroutines": goroutines, "package docs": docs,
+	"root contexts": rootContexts, "sleeps": sleeps, "skips": skips, "goroutines": goroutines, "package docs": docs, "secrets": secrets,
 }
 
 // TestPoliciesCanFail plants a fault for each rule, and the same thing where it is right.
@@ -171,6 +207,8 @@ func TestPoliciesCanFail(t *testing.T) {
 		{"skips", "store/p_test.go", doc + "func TestX(t *testing.T) { t.Skip() }"},
 		{"skips", "store/p_test.go", doc + "func TestX(tb testing.TB) { if true { tb.Skipf(\"\") } }"},
 		{"goroutines", "chunk/p.go", doc + "func f() { go f() }"},
+		{"secrets", "store/p.go", doc + "type t struct { a int; signingSecret string }"},
+		{"secrets", "auth/p.go", doc + "func f() { var _ struct { Passwords []string } }"},
 		{"package docs", "store/p.go", "package p"},
 		{"package docs", "store/p.go", "// Something else.\npackage p"},
 	} {
@@ -182,6 +220,7 @@ func TestPoliciesCanFail(t *testing.T) {
 		{"root contexts", "cmd/chunkstream/p.go", doc + "func main() { f(context.Background()) }"},
 		{"root contexts", "worker/p_test.go", doc + "func f() { g(context.Background()) }"},
 		{"goroutines", "live/p.go", doc + "func f() { go f() }"},
+		{"secrets", "store/p.go", doc + "type t struct { Secret secret.Text; SecretFile string; HasPassword bool }"},
 		{"package docs", "cmd/p/p.go", "// Command p is planted.\npackage main"},
 	} {
 		if got := rules[c.rule](parsed(t, c.path, c.code)); len(got) != 0 {

@@ -112,7 +112,7 @@ func TestNothingOpensWhenSomethingFails(t *testing.T) {
 	if err := st.CreateBatch(t.Context(), "alice", batch, "", []string{made.Operation.ID}); err != nil {
 		t.Fatal(err)
 	}
-	hook, err := st.CreateWebhook(t.Context(), store.NewWebhook{Owner: "alice", URL: "https://hooks.example.com", Secret: "whsec_", Everything: true})
+	hook, err := st.CreateWebhook(t.Context(), store.NewWebhook{Owner: "alice", URL: "https://hooks.example.com", Secret: secret.New("whsec_"), Everything: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -226,7 +226,7 @@ func (a *API) createWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Location", "/v1/webhooks/"+made.ID)
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusCreated, WebhookWithSecret{viewOfWebhook(made), n.Secret})
+	writeJSON(w, http.StatusCreated, WebhookWithSecret{viewOfWebhook(made), n.Secret.Reveal()})
 	return nil
 }
 
@@ -240,7 +240,7 @@ func (a *API) rotateWebhook(w http.ResponseWriter, r *http.Request) error {
 		return orNoWebhook(err)
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, http.StatusOK, WebhookWithSecret{viewOfWebhook(now), secret})
+	writeJSON(w, http.StatusOK, WebhookWithSecret{viewOfWebhook(now), secret.Reveal()})
 	return nil
 }
 

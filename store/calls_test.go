@@ -26,6 +26,7 @@ import (
 	"modernc.org/sqlite"
 
 	"chunkstream/event"
+	"chunkstream/secret"
 	"chunkstream/store"
 )
 
@@ -994,7 +995,7 @@ func (st *stepper) webhooks() {
 	s, whole := st.s, st.whole
 	hook := func(everything bool) store.Webhook {
 		st.t.Helper()
-		w, err := s.CreateWebhook(st.t.Context(), store.NewWebhook{Owner: st.fresh("owner"), URL: "https://a.example", Secret: "s",
+		w, err := s.CreateWebhook(st.t.Context(), store.NewWebhook{Owner: st.fresh("owner"), URL: "https://a.example", Secret: secret.New("s"),
 			Events: []event.Type{event.Completed}, Everything: everything})
 		if err != nil {
 			st.t.Fatal(err)
@@ -1024,7 +1025,7 @@ func (st *stepper) webhooks() {
 	}
 
 	st.try("make a webhook", func() func(context.Context) error {
-		n := store.NewWebhook{Owner: st.fresh("owner"), URL: "https://a.example", Secret: "s", Events: []event.Type{event.Completed}}
+		n := store.NewWebhook{Owner: st.fresh("owner"), URL: "https://a.example", Secret: secret.New("s"), Events: []event.Type{event.Completed}}
 		return func(ctx context.Context) error { _, err := s.CreateWebhook(ctx, n); return err }
 	})
 	st.try("webhooks", func() func(context.Context) error {
@@ -1044,7 +1045,7 @@ func (st *stepper) webhooks() {
 	st.try("give a webhook another secret", func() func(context.Context) error {
 		w := hook(false)
 		return func(ctx context.Context) error {
-			_, err := s.RotateWebhook(ctx, w.Owner, w.ID, "other", time.Hour)
+			_, err := s.RotateWebhook(ctx, w.Owner, w.ID, secret.New("other"), time.Hour)
 			return err
 		}
 	})

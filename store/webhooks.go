@@ -27,7 +27,7 @@ type Webhook struct {
 // NewWebhook is what CreateWebhook needs.
 type NewWebhook struct {
 	Owner, Name, URL string
-	Secret           string // which the deliveries are signed with; it has to be kept as it is
+	Secret           secret.Text // which the deliveries are signed with; it has to be kept as it is
 	Events           []event.Type
 	Everything       bool
 }
@@ -75,7 +75,7 @@ func (s *Store) CreateWebhook(ctx context.Context, n NewWebhook) (w Webhook, err
 		}
 		id := newID("whk_")
 		if _, err := t.exec(`INSERT INTO webhooks (id, owner, name, url, secret, events, everything, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, `+nowMs+`)`, id, n.Owner, n.Name, n.URL, n.Secret, events, everything); err != nil {
+VALUES ($1, $2, $3, $4, $5, $6, $7, `+nowMs+`)`, id, n.Owner, n.Name, n.URL, n.Secret.Reveal(), events, everything); err != nil {
 			return err
 		}
 		return t.each(selectWebhook+` WHERE w.id = $1`, []any{id}, func(scan scan) (err error) {
@@ -120,10 +120,10 @@ func (s *Store) Webhook(ctx context.Context, owner, id string) (w Webhook, err e
 
 // RotateWebhook gives one of the owner's webhooks a new secret, or gives ErrNotFound. The one before it signs too for as
 // long as overlap says; one that was before that does not any more.
-func (s *Store) RotateWebhook(ctx context.Context, owner, id, secret string, overlap time.Duration) (Webhook, error) {
+func (s *Store) RotateWebhook(ctx context.Context, owner, id string, signing secret.Text, overlap time.Duration) (Webhook, error) {
 	err := s.db.do(ctx, func(t *tx) error {
 		n, err := t.exec(`UPDATE webhooks SET former = secret, former_until = `+nowMs+` + $1, secret = $2 WHERE id = $3 AND owner = $4`,
-			overlap.Milliseconds(), secret, id, owner)
+			overlap.Milliseconds(), signing.Reveal(), id, owner)
 		if err == nil && n == 0 {
 			err = ErrNotFound
 		}

@@ -1,22 +1,47 @@
 package store_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"chunkstream/event"
+	"chunkstream/secret"
 	"chunkstream/store"
 )
+
+// TestSecretDoesNotPrint: what a webhook is made of shows its secret to no log.
+func TestSecretDoesNotPrint(t *testing.T) {
+	n := store.NewWebhook{Owner: "o", Secret: secret.New("whsec_hush")}
+	var all strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		fmt.Fprintf(&all, verb, n)
+		fmt.Fprintf(&all, verb, &n)
+	}
+	for _, log := range []*slog.Logger{slog.New(slog.NewJSONHandler(&all, nil)), slog.New(slog.NewTextHandler(&all, nil))} {
+		log.Info("made", "webhook", n, "at", &n)
+	}
+	b, err := json.Marshal(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all.Write(b)
+	if got := all.String(); strings.Contains(got, "hush") || strings.Contains(got, "68757368") || !strings.Contains(got, "***") {
+		t.Errorf("got %s", got)
+	}
+}
 
 func newHook(t testing.TB, s *store.Store, whose string, everything bool, events ...event.Type) store.Webhook {
 	t.Helper()
 	if events == nil {
 		events = []event.Type{event.Completed, event.Failed, event.Cancelled}
 	}
-	w, err := s.CreateWebhook(t.Context(), store.NewWebhook{Owner: whose, Name: "n", URL: "https://example.com", Secret: "whsec_1", Events: events, Everything: everything})
+	w, err := s.CreateWebhook(t.Context(), store.NewWebhook{Owner: whose, Name: "n", URL: "https://example.com", Secret: secret.New("whsec_1"), Events: events, Everything: everything})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +254,7 @@ func TestWebhooksOfOwners(t *testing.T) {
 		s := on.open(t, store.Config{})
 		w := newHook(t, s, owner, true)
 		_, read := s.Webhook(t.Context(), "bob", w.ID)
-		_, rotated := s.RotateWebhook(t.Context(), "bob", w.ID, "x", 0)
+		_, rotated := s.RotateWebhook(t.Context(), "bob", w.ID, secret.New("x"), 0)
 		_, listed := s.Deliveries(t.Context(), "bob", w.ID, "", "", 10)
 		_, again := s.Redeliver(t.Context(), "bob", w.ID)
 		for what, err := range map[string]error{"read": read, "rotate": rotated, "list": listed, "redeliver": again, "delete": s.DeleteWebhook(t.Context(), "bob", w.ID)} {
@@ -240,7 +265,7 @@ func TestWebhooksOfOwners(t *testing.T) {
 		if all, err := s.Webhooks(t.Context(), "bob"); err != nil || len(all) != 0 {
 			t.Errorf("got %v, %v", all, err)
 		}
-		now, err := s.RotateWebhook(t.Context(), owner, w.ID, "whsec_2", time.Hour)
+		now, err := s.RotateWebhook(t.Context(), owner, w.ID, secret.New("whsec_2"), time.Hour)
 		if err != nil || !now.FormerUntil.After(time.Now()) {
 			t.Errorf("rotated: %+v, %v", now, err)
 		}

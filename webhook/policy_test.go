@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"chunkstream/secret"
 	"chunkstream/webhook"
 )
 
@@ -106,17 +107,17 @@ func TestNamesThatLeadInside(t *testing.T) {
 }
 
 func TestSecrets(t *testing.T) {
-	if a, b := webhook.NewSecret(), webhook.NewSecret(); a == b || !strings.HasPrefix(a, "whsec_") || len(a) != 50 {
+	if a, b := webhook.NewSecret().Reveal(), webhook.NewSecret().Reveal(); a == b || !strings.HasPrefix(a, "whsec_") || len(a) != 50 {
 		t.Errorf("got %s and %s", a, b)
 	}
 	// The example of Standard Webhooks' libraries.
 	at, body := webhook.At(1614265330), []byte(`{"test": 2432232314}`)
-	got, err := webhook.Sign([]string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, body)
+	got, err := webhook.Sign([]secret.Text{secret.New("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, body)
 	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; err != nil || got != want {
 		t.Errorf("got %s, %v, want %s", got, err, want)
 	}
 	for _, bad := range []string{"", "whsec_", "whsec_!", "whsec_c2hvcnQ="} {
-		if _, err := webhook.Sign([]string{bad}, "id", at, body); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
+		if _, err := webhook.Sign([]secret.Text{secret.New(bad)}, "id", at, body); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
 			t.Errorf("%q: got %v", bad, err)
 		}
 	}

@@ -9,24 +9,26 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"chunkstream/secret"
 )
 
 // secretPrefix begins every secret (Standard Webhooks 1.0, "Signature scheme").
 const secretPrefix = "whsec_"
 
 // NewSecret makes a secret: whsec_ and 256 random bits in base64.
-func NewSecret() string {
+func NewSecret() secret.Text {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b) // it never fails
-	return secretPrefix + base64.StdEncoding.EncodeToString(b)
+	return secret.New(secretPrefix + base64.StdEncoding.EncodeToString(b))
 }
 
 // Sign gives the header webhook-signature of a message (Standard Webhooks 1.0): for each secret "v1," and the HMAC-SHA256 of
 // id.timestamp.body under it, apart by spaces. The error is one of a secret that NewSecret did not make.
-func Sign(secrets []string, id string, at time.Time, body []byte) (string, error) {
+func Sign(secrets []secret.Text, id string, at time.Time, body []byte) (string, error) {
 	var all []string
-	for _, secret := range secrets {
-		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
+	for _, one := range secrets {
+		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(one.Reveal(), secretPrefix))
 		if err != nil || len(key) < 24 {
 			return "", fmt.Errorf("webhook: a secret is not what it was made as") // which does not show it
 		}

@@ -249,11 +249,7 @@ func (d *Deliverer) send(ctx context.Context, a *store.Attempt) (int, error) {
 		return 0, err
 	}
 	now := time.Now()
-	secrets := make([]string, len(a.Secrets))
-	for i, one := range a.Secrets {
-		secrets[i] = one.Reveal()
-	}
-	signature, err := Sign(secrets, a.ID, now, body)
+	signature, err := Sign(a.Secrets, a.ID, now, body)
 	if err != nil {
 		return 0, err
 	}

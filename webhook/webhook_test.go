@@ -26,6 +26,7 @@ import (
 	"go.uber.org/goleak"
 
 	"chunkstream/event"
+	"chunkstream/secret"
 	"chunkstream/store"
 	"chunkstream/webhook"
 )
@@ -51,15 +52,15 @@ func open(t *testing.T) *store.Store {
 	return s
 }
 
-func hook(t *testing.T, s *store.Store, url string) (store.Webhook, string) {
+func hook(t *testing.T, s *store.Store, url string) (store.Webhook, secret.Text) {
 	t.Helper()
-	secret := webhook.NewSecret()
-	w, err := s.CreateWebhook(t.Context(), store.NewWebhook{Owner: owner, URL: url, Secret: secret, Everything: true,
+	signing := webhook.NewSecret()
+	w, err := s.CreateWebhook(t.Context(), store.NewWebhook{Owner: owner, URL: url, Secret: signing, Everything: true,
 		Events: []event.Type{event.Completed, event.Failed, event.Cancelled}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w, secret
+	return w, signing
 }
 
 // end makes an operation that has ended.
@@ -125,8 +126,8 @@ type received struct {
 }
 
 // verify checks the signature as any library of Standard Webhooks does.
-func (r received) verify(secret string) error {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+func (r received) verify(signing secret.Text) error {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(signing.Reveal(), "whsec_"))
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func always(status int) func(int) int { return func(int) int { return status } }
 func TestDelivery(t *testing.T) {
 	s := open(t)
 	url, got := receiver(t, always(204))
-	w, secret := hook(t, s, url+"/path?a=b")
+	w, signing := hook(t, s, url+"/path?a=b")
 	d := run(t, webhook.Config{Store: s, Policy: loop, Version: "1.2"})
 	op := end(t, s, "a text")
 	d.Wake()
@@ -181,7 +182,7 @@ func TestDelivery(t *testing.T) {
 		t.Fatalf("%d arrived", n)
 	}
 	one := got()[0]
-	if err := one.verify(secret); err != nil {
+	if err := one.verify(signing); err != nil {
 		t.Error(err)
 	}
 	if one.verify(webhook.NewSecret()) == nil {
@@ -201,7 +202,7 @@ func TestDelivery(t *testing.T) {
 	}
 	end(t, s, "another text")
 	until(t, "the second one", func() bool { return len(got()) == 2 })
-	if first, second := got()[1].verify(rotated), got()[1].verify(secret); first != nil || second != nil {
+	if first, second := got()[1].verify(rotated), got()[1].verify(signing); first != nil || second != nil {
 		t.Errorf("after a rotation: %v, %v", first, second)
 	}
 }
@@ -376,12 +377,12 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	s := open(t)
 	var log lockedBuffer
 	url, got := receiver(t, always(500))
-	w, secret := hook(t, s, url+"/token-canary?key=canary")
+	w, signing := hook(t, s, url+"/token-canary?key=canary")
 	run(t, webhook.Config{Store: s, Policy: loop, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	end(t, s, "text canary")
 	until(t, "tried", func() bool { return len(got()) == 1 && delivery(t, s, w.ID).Error != "" })
 	until(t, "logged", func() bool { return strings.Contains(log.String(), w.ID[4:]) })
-	for _, canary := range []string{secret, secret[6:], "canary", url} {
+	for _, canary := range []string{signing.Reveal(), signing.Reveal()[6:], "canary", url} {
 		if strings.Contains(log.String(), canary) {
 			t.Errorf("%q stands in the log: %s", canary, log.String())
 		}
