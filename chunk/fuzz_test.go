@@ -54,7 +54,7 @@ func checkGuard(t *testing.T, strategy string, s chunk.Splitter, text string) {
 
 func addTexts(f *testing.F) {
 	for i, text := range chunktest.Texts() {
-		short := text.Text[:min(len(text.Text), 300)]
+		short := text.Text[:min(len(text.Text), 300, mostText)]
 		f.Add(short, uint8(7*i), uint8(0), i%2 == 0)
 		f.Add(short, uint8(11*i), uint8(5*i), i%2 == 1)
 	}
@@ -76,7 +76,7 @@ func FuzzRecursive(f *testing.F) { fuzzContract(f, "recursive") }
 
 func FuzzWordsAndTokens(f *testing.F) {
 	for i, text := range chunktest.Texts() {
-		short := text.Text[:min(len(text.Text), 300)]
+		short := text.Text[:min(len(text.Text), 300, mostText)]
 		f.Add(short, uint8(i%9), uint8(0), byte(i))
 		f.Add(short, uint8(i), uint8(3*i), byte(i+1))
 	}

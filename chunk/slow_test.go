@@ -242,22 +242,24 @@ func (s slow) level(i int) int {
 
 // The rules GB3 to GB13 of UAX #29 on the classes before and behind a place, as letters: o Other, c Control, p Prepend,
 // L V T H K the jamo and the syllables LV and LVT, i Regional_Indicator, x Extended_Pictographic, n Consonant,
-// s SpacingMark, j U+200C, e Extend, k Linker, z U+200D. Those that look back do so over 32 runes.
+// s SpacingMark, j U+200C, e Extend, k Linker, z U+200D. Those that look back do so over 32 runes. after is any class if
+// it is empty.
 var clusterRules = []struct {
-	before, after *regexp.Regexp
-	breaks        bool
+	before *regexp.Regexp
+	after  string
+	breaks bool
 }{
-	{regexp.MustCompile(`c$`), regexp.MustCompile(``), true},
-	{regexp.MustCompile(``), regexp.MustCompile(`c`), true},
-	{regexp.MustCompile(`L$`), regexp.MustCompile(`[LVHK]`), false},
-	{regexp.MustCompile(`[HV]$`), regexp.MustCompile(`[VT]`), false},
-	{regexp.MustCompile(`[KT]$`), regexp.MustCompile(`T`), false},
-	{regexp.MustCompile(``), regexp.MustCompile(`[sjekz]`), false},
-	{regexp.MustCompile(`p$`), regexp.MustCompile(``), false},
-	{regexp.MustCompile(`n[ekz]{0,30}k[ekz]{0,30}$`), regexp.MustCompile(`n`), false},
-	{regexp.MustCompile(`x[ekj]{0,31}z$`), regexp.MustCompile(`x`), false},
-	{regexp.MustCompile(`(?:^|[^i])(?:ii){0,15}i$`), regexp.MustCompile(`i`), false},
-	{regexp.MustCompile(``), regexp.MustCompile(``), true},
+	{regexp.MustCompile(`c$`), ``, true},
+	{regexp.MustCompile(``), `c`, true},
+	{regexp.MustCompile(`L$`), `LVHK`, false},
+	{regexp.MustCompile(`[HV]$`), `VT`, false},
+	{regexp.MustCompile(`[KT]$`), `T`, false},
+	{regexp.MustCompile(``), `sjekz`, false},
+	{regexp.MustCompile(`p$`), ``, false},
+	{regexp.MustCompile(`n[ekz]{0,30}k[ekz]{0,30}$`), `n`, false},
+	{regexp.MustCompile(`x[ekj]{0,31}z$`), `x`, false},
+	{regexp.MustCompile(`(?:^|[^i])(?:ii){0,15}i$`), `i`, false},
+	{regexp.MustCompile(``), ``, true},
 }
 
 // apart reports whether the runes around i are in different grapheme clusters.
@@ -271,13 +273,16 @@ func (s slow) apart(i int) bool {
 	}
 	slices.Reverse(before)
 	r, _ := utf8.DecodeRuneInString(s.text[i:])
-	after := []byte{chunk.ClusterClass(r)}
+	after := chunk.ClusterClass(r)
 	for n, rule := range clusterRules {
+		if rule.after != "" && strings.IndexByte(rule.after, after) < 0 {
+			continue
+		}
 		b := before
 		if n != 8 && len(b) > 32 {
 			b = b[1:]
 		}
-		if rule.before.Match(b) && rule.after.Match(after) {
+		if rule.before.Match(b) {
 			return rule.breaks
 		}
 	}

@@ -1383,7 +1383,7 @@ func TestClaimersNeverMeet(t *testing.T) { onEach(t, testClaimersNeverMeet) }
 
 func testClaimersNeverMeet(t *testing.T, on backend) {
 	s := on.open(t, store.Config{})
-	const n = 500
+	const n = 300
 	var mu sync.Mutex
 	var ids []string
 	taken, ended := map[string]string{}, 0

@@ -68,7 +68,7 @@ func thousandRuns(b *bench) {
 	for i := range all {
 		r := &all[i]
 		// No two texts are equal, and neighbours in time differ in strategy and size.
-		r.text = fmt.Sprintf("# Document %d\n\n", i) + strings.ToValidUTF8(prose(300+i%37*80), "x") + fmt.Sprintf("\n\nEnd of %d.\n", i)
+		r.text = fmt.Sprintf("# Document %d\n\n", i) + strings.ToValidUTF8(prose(300+i%37*30), "x") + fmt.Sprintf("\n\nEnd of %d.\n", i)
 		strategy, settings := strategies[i%len(strategies)].Name, fmt.Sprintf(`{"chunk_size":%d}`, 150+i%11*37)
 		if strategy == "sliding_window" {
 			settings = strings.Replace(settings, "chunk_size", "window", 1)
