@@ -81,7 +81,10 @@ func TestPeersLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := parseGolden(t, peers(t, input, "live"))
+	all, err := parseGolden(peers(t, input, "live"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(all) != len(texts) {
 		t.Fatalf("got %d answers, want %d", len(all), len(texts))
 	}

@@ -58,20 +58,28 @@ type golden struct {
 	sums   [4]string
 }
 
-func readGolden(tb testing.TB) (all []golden) {
-	tb.Helper()
+// theGolden is what the file holds, read once: nobody may change it.
+var theGolden = sync.OnceValues(func() ([]golden, error) {
 	b, err := os.ReadFile("testdata/peers/golden.json")
+	if err != nil {
+		return nil, err
+	}
+	return parseGolden(b)
+})
+
+func readGolden(tb testing.TB) []golden {
+	tb.Helper()
+	all, err := theGolden()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return parseGolden(tb, b)
+	return all
 }
 
-func parseGolden(tb testing.TB, b []byte) (all []golden) {
-	tb.Helper()
+func parseGolden(b []byte) (all []golden, err error) {
 	var rows [][]json.RawMessage
 	if err := json.Unmarshal(b, &rows); err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	for _, row := range rows {
 		var g golden
@@ -81,12 +89,12 @@ func parseGolden(tb testing.TB, b []byte) (all []golden) {
 		}
 		for i, v := range to {
 			if err := json.Unmarshal(row[i], v); err != nil {
-				tb.Fatal(err)
+				return nil, err
 			}
 		}
 		all = append(all, g)
 	}
-	return all
+	return all, nil
 }
 
 // What OpenAI's tiktoken, js-tiktoken and gpt-tokenizer make of 2,900 texts; testdata/peers has the script that asks them.
