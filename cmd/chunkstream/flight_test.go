@@ -44,7 +44,7 @@ const inFlight = 20
 
 // begun is how often a document begins its flight where everything takes many times as long: as many as are ready would
 // only make the reading back longer.
-const begun = 150 * time.Millisecond
+const begun = 100 * time.Millisecond
 
 // newFlight prepares documents: most are cut into enough chunks to be caught half-way, some are tiny.
 func newFlight(t *testing.T, rng *rand.Rand, database store.Config, addresses ...string) *flight {
