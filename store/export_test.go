@@ -25,12 +25,14 @@ func (s *Store) Spoil(t testing.TB, text string) { s.write(t, text) }
 
 // Copy makes n queued operations like one, all a little older.
 func (s *Store) Copy(t testing.TB, id string, n int) {
-	s.write(t, `
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+	for from := 0; from < n; from += 1000 { // a statement has five seconds, and the machine other work
+		s.write(t, `
+WITH RECURSIVE n(i) AS (SELECT $3 + 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
 INSERT INTO operations (id, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of, bytes_total, seq,
                         run_after, created_at)
 SELECT id || '-' || i, owner, document, name, status, lane, strategy, settings, splitter_version, retry_of, bytes_total, seq,
-       run_after - 1000, created_at - 1000 FROM operations, n WHERE id = $2`, n, id)
+       run_after - 1000, created_at - 1000 FROM operations, n WHERE id = $2`, min(n, from+1000), id, from)
+	}
 }
 
 // LapseLeases lets every lease run out now.
