@@ -256,10 +256,10 @@ func FreeAddress(t testing.TB) string {
 	return ""
 }
 
-// until tries for half a minute.
+// until tries for two minutes: Postgres, after Kill, first syncs each file it has.
 func until(t testing.TB, what string, try func() error) {
 	t.Helper()
-	late := time.NewTimer(30 * time.Second)
+	late := time.NewTimer(2 * time.Minute)
 	defer late.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

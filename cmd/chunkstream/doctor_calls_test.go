@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,8 +43,13 @@ func TestDoctorCalls(t *testing.T) {
 					if ever {
 						n = 1 << 30
 					}
-					var all []finding
-					if strings.HasPrefix(call.site, "tried") {
+					ask := func() (all []finding) {
+						if !strings.HasPrefix(call.site, "tried") {
+							fail(call.mark, n)
+							c := doctorCmd{}
+							c.Redis = secret.New("redis://" + p.Address)
+							return c.redis(t.Context())
+						}
 						conns, err := redisconn.Open(t.Context(), redisconn.Config{URL: secret.New("redis://" + p.Address)})
 						if err != nil {
 							t.Fatal(err)
@@ -60,20 +66,21 @@ func TestDoctorCalls(t *testing.T) {
 						if err := conns.Close(); err != nil {
 							t.Error(err)
 						}
-					} else {
-						fail(call.mark, n)
-						c := doctorCmd{}
-						c.Redis = secret.New("redis://" + p.Address)
-						all = c.redis(t.Context())
+						return all
+					}
+					untried := func(f finding) bool { return strings.Contains(f.found, "not tried, for lately") }
+					want, told := ever || !call.reads, false
+					all := ask()
+					for try := 1; !want && try < 5 && slices.ContainsFunc(all, untried); try++ {
+						all = ask() // a ping was under way too as the connection was lost, so that the repeat was not even tried
 					}
 					if p.Counts().Trapped == 0 {
 						t.Errorf("it was not among what was sent: %v", all)
 					}
-					told := false
 					for _, f := range all {
 						told = told || f.what == call.finding && f.fix != "" && strings.Contains(f.found, "unavailable")
 					}
-					if want := ever || !call.reads; told != want {
+					if told != want {
 						t.Errorf("told %v, want %v: %v", told, want, all)
 					}
 					if ttl, err := redis.Do("PTTL", "chunkstream:doctor"); err != nil || ttl == ":-1" {
