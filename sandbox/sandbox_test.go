@@ -1,7 +1,6 @@
 package sandbox_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 
 	"chunkstream/chunk"
 	"chunkstream/sandbox"
+	"chunkstream/servertest"
 )
 
 // TestMain makes the test binary a child when it is started as one, with strategies that no program should have.
@@ -291,7 +291,7 @@ func TestCancel(t *testing.T) {
 		_, err := all(p.Split(ctx, chunk.Plan{Strategy: "hostile", Settings: []byte("{}"), Splitter: hostile{}}, "hang up", 0))
 		done <- err
 	}()
-	for deadline := time.Now().Add(30 * time.Second); len(children(t)) == 0; {
+	for deadline := time.Now().Add(30 * time.Second); len(servertest.Children(t, os.Getpid())) == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("no child was started")
 		}
@@ -319,38 +319,12 @@ func TestIdleChildKilled(t *testing.T) {
 		if _, err := all(p.Split(t.Context(), plan, "a text", 0)); err != nil {
 			t.Fatal(err)
 		}
-		for _, pid := range children(t) {
+		for _, pid := range servertest.Children(t, os.Getpid()) {
 			if child, err := os.FindProcess(pid); err != nil || child.Kill() != nil {
 				t.Fatal("the idle child could not be killed")
 			}
 		}
 	}
-}
-
-// children are the process ids of this process's children.
-func children(t *testing.T) (pids []int) {
-	t.Helper()
-	tasks, err := filepath.Glob("/proc/self/task/*/children")
-	if err != nil || len(tasks) == 0 {
-		t.Fatal("no list of children", err)
-	}
-	for _, task := range tasks {
-		b, err := os.ReadFile(task)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // the thread has ended
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, word := range bytes.Fields(b) {
-			pid := 0
-			if _, err := fmt.Sscan(string(word), &pid); err != nil {
-				t.Fatal(err)
-			}
-			pids = append(pids, pid)
-		}
-	}
-	return pids
 }
 
 // TestUnavailable: without a program to start, the error does not blame the text.

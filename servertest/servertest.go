@@ -235,6 +235,32 @@ func (p *Postgres) Kill() {
 	p.cmd = nil
 }
 
+// Children gives the process ids of a process's children, on Linux (proc(5)); one that has no such list fails the test.
+func Children(t testing.TB, pid int) (pids []int) {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil || len(tasks) == 0 {
+		t.Fatalf("no list of the children of %d: %v", pid, err)
+	}
+	for _, task := range tasks {
+		b, err := os.ReadFile(task)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // the thread has ended
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range strings.Fields(string(b)) {
+			child, err := strconv.Atoi(word)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, child)
+		}
+	}
+	return pids
+}
+
 var asked atomic.Int64
 
 // FreeAddress gives a loopback address that nobody listens on. Its port is below those that systems give to outgoing

@@ -312,7 +312,7 @@ func TestServiceFilesRunOut(t *testing.T) {
 	pid := s.s.cmd.Process.Pid
 	for more := range 6 {
 		// What idles has its files; a new child needs some.
-		for _, child := range childrenOf(t, pid) {
+		for _, child := range servertest.Children(t, pid) {
 			if err := unix.Kill(child, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 				t.Fatal(err)
 			}
@@ -367,29 +367,4 @@ func freeFiles(t *testing.T, pid int) (n int) {
 		n++
 	}
 	return n
-}
-
-func childrenOf(t *testing.T, pid int) (pids []int) {
-	t.Helper()
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, task := range tasks {
-		b, err := os.ReadFile(task)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // the thread has ended
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, word := range strings.Fields(string(b)) {
-			child, err := strconv.Atoi(word)
-			if err != nil {
-				t.Fatal(err)
-			}
-			pids = append(pids, child)
-		}
-	}
-	return pids
 }
