@@ -107,7 +107,7 @@ func (z *sizing) fields() []field {
 		},
 		{
 			"min_chunk_size", `{"type":"integer","minimum":0,"maximum":1073741824,"default":0,` +
-				`"description":"No chunk is smaller, in the unit, but where the text or a stretch of white space ends it."}`,
+				`"description":"No chunk is smaller, in the unit, but where the text, a stretch of white space or, in bytes, a character that does not fit ends it."}`,
 			func(v value) *ParamError { return v.integer(&z.MinChunkSize) },
 		},
 		{

@@ -25,8 +25,10 @@ type Limits struct {
 	Overlap int         // how far a chunk reaches back into the one before it
 	Sizer   chunk.Sizer // counts tokens; for that unit only
 
-	Soft    int  // where a chunk should end; 0 is Size
-	Min     int  // what a chunk holds at least, but where the text or left out white space ends it; in tokens, about
+	Soft int // where a chunk should end; 0 is Size
+	// Min is what a chunk holds at least, but where the text, left out white space or, in bytes, a character that does not fit
+	// ends it; in tokens, about.
+	Min     int
 	AtMost  bool // the overlap may be less: it starts at a boundary
 	Context bool // Size is for a chunk and its context together
 	// Window is how many bytes beyond the limit of a chunk its pull may examine, besides Slack; below 0 any number, for a
@@ -286,7 +288,9 @@ func checkLimits(text string, within, spans []chunk.Span, limits Limits) (proble
 			if i+1 < len(spans) {
 				next = min(next, spans[i+1].Start)
 			}
-			if next <= sp.End && next < within[0].End {
+			_, width := utf8.DecodeRuneInString(text[sp.End:])
+			fits := limits.Unit != "bytes" || got+width <= limits.Size
+			if next <= sp.End && next < within[0].End && fits {
 				problems = append(problems, fmt.Sprintf("span %d %v holds %d %s, below the least size of %d",
 					i, sp, got, limits.Unit, limits.Min))
 			}
