@@ -38,6 +38,10 @@ func (c *chaos) rest(ctx context.Context) resting {
 	r := resting{map[string]float64{}, map[string]float64{}, 0}
 	for _, p := range c.processes {
 		m, err := p.metrics(ctx)
+		for end := time.Now().Add(c.cfg.patience / 2); err != nil && time.Now().Before(end) && ctx.Err() == nil; {
+			pause(ctx, 200*time.Millisecond)
+			m, err = p.metrics(ctx)
+		}
 		if err != nil {
 			c.violate("%s: read metrics: %v", p.name, err)
 			continue

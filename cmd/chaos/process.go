@@ -310,6 +310,9 @@ func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("answered with %s", resp.Status)
+	}
 	all := map[string]float64{}
 	lines := bufio.NewScanner(resp.Body)
 	for lines.Scan() {
