@@ -78,6 +78,10 @@ func openPostgres(ctx context.Context, cfg *pgxpool.Config) (*postgres, error) {
 	}
 	p := &postgres{pool: pool}
 	p.gatherer = gather(ctx, p)
+	// The first connection may take longer than callers wait for one later. Its error comes again with the first question.
+	first, cancel := context.WithTimeout(ctx, 10*time.Second)
+	_ = pool.Ping(first)
+	cancel()
 	var encoding string
 	err = p.readOne(ctx, `SELECT current_setting('server_encoding')`, nil, []any{&encoding})
 	if err == nil && encoding != "UTF8" {
