@@ -111,15 +111,26 @@ func startProgram(t testing.TB, path, command, address string, env []string, arg
 	return s
 }
 
-// ready waits until the server answers, and fails the test when it ends or takes too long.
+// ready waits until the server is, and fails the test when it ends or takes too long.
 func (s *server) ready() *server {
+	s.t.Helper()
+	return s.answers(func(status int) bool { return status == http.StatusOK })
+}
+
+// started waits until the server says whether it is ready.
+func (s *server) started() *server {
+	s.t.Helper()
+	return s.answers(func(int) bool { return true })
+}
+
+func (s *server) answers(enough func(status int) bool) *server {
 	s.t.Helper()
 	deadline := time.After(60 * time.Second)
 	for {
 		resp, err := http.Get("http://" + s.address + "/readyz")
 		if err == nil {
 			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
+			if enough(resp.StatusCode) {
 				return s
 			}
 		}

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"syscall"
@@ -256,6 +259,54 @@ func TestWithoutRedis(t *testing.T) {
 	f.stopWorkers()
 	f.webs[1].stop()
 	l.check(f.webs[0])
+}
+
+// TestDatabaseIsSlowThenAway: a start waits for a first connection longer than a call may later, and the process's own
+// numbers are there when the database is not, and say so.
+func TestDatabaseIsSlowThenAway(t *testing.T) {
+	t.Parallel()
+	pg := servertest.StartPostgres(t)
+	at, err := url.Parse(pg.Database())
+	if err != nil {
+		t.Fatal(err)
+	}
+	startServer(t, servertest.FreeAddress(t), t.TempDir(), nil, "--database", at.String()).ready().stop() // the tables are there
+	proxy := servertest.StartProxy(t, at.Host)
+	proxy.Delay(520 * time.Millisecond) // over 1 s there and back, where a call waits 1 s for a connection
+	at.Host = proxy.Address
+	s := startServer(t, servertest.FreeAddress(t), t.TempDir(), nil, "--database", at.String()).started()
+	proxy.Delay(0)
+	s.ready()
+	shows := func(state string, there, gone []string) {
+		t.Helper()
+		resp, err := http.Get("http://" + s.address + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err = errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: /metrics says %s, %v\n%s", state, resp.Status, err, text)
+		}
+		for _, want := range there {
+			if !strings.Contains(string(text), "\n"+want) {
+				t.Errorf("%s: no %s", state, want)
+			}
+		}
+		for _, name := range gone {
+			if strings.Contains(string(text), "\n"+name) {
+				t.Errorf("%s: %s is there", state, name)
+			}
+		}
+	}
+	own := []string{"chunkstream_worker_running 0", "chunkstream_ws_connections 0", "chunkstream_http_requests_total{"}
+	stored := []string{"chunkstream_queue_depth", "chunkstream_dead_letters_poison", "chunkstream_queue_oldest_age_seconds"}
+	shows("with the database", slices.Concat(own, stored, []string{"chunkstream_database_up 1"}), nil)
+	pg.Kill()
+	shows("without it", append(own, "chunkstream_database_up 0"), stored)
+	pg.Start()
+	s.ready()
+	shows("with it again", slices.Concat(own, stored, []string{"chunkstream_database_up 1"}), nil)
+	s.stop()
 }
 
 // TestRollingRestart replaces every process, one after the other, under load: no submission is refused, nothing is
