@@ -244,8 +244,11 @@ func TestFeedCalls(t *testing.T) {
 	s := redis(t)
 	s.do("ACL", "SETUSER", "u", "on", ">pw", "+@all", "resetchannels", "&old", "&new")
 	for _, call := range []struct{ site, mark string }{
-		{"listen: Client.Do", "PING"}, {"listenToAll: Feed.send", "SUBSCRIBE"},
-		{"listenToAll: Feed.send #2", "*2\r\n$9\r\nSUBSCRIBE\r\n$3\r\nold\r\n"}, // one by one, for want of a right to one of them {"change: Feed.send, subscribing", "$3\r\nnew\r\n"},
+		{"listen: Client.Do", "PING"},
+		{"listenToAll: Feed.send", "SUBSCRIBE"},
+		// One by one, for want of a right to one of them.
+		{"listenToAll: Feed.send #2", "*2\r\n$9\r\nSUBSCRIBE\r\n$3\r\nold\r\n"},
+		{"change: Feed.send, subscribing", "$3\r\nnew\r\n"},
 		{"change: Feed.send, unsubscribing", "UNSUBSCRIBE"},
 	} {
 		for _, after := range []bool{false, true} {
