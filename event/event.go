@@ -31,7 +31,7 @@ const (
 const (
 	Snapshot Type = "snapshot" // the whole state, with data.seq; the next durable event is data.seq+1
 	Progress Type = "progress" // between two batches; may be dropped or conflated
-	Stalled  Type = "stalled"  // nothing has moved although a worker holds it
+	Stalled  Type = "stalled"  // nothing has been stored for a while, although a worker lives and holds it
 	Resync   Type = "resync"   // the asked-for position cannot be replayed; carries the whole state as a snapshot does
 )
 

@@ -63,6 +63,9 @@ type Config struct {
 	Poll time.Duration
 	// Drain is how long runs may go on after Run's context has ended before they are cut off. Default 8 s.
 	Drain time.Duration
+	// Stalled is how long a run may go without a batch before watchers are told with every renewal of its lease, and
+	// Stats.Stalled counts it. Default 10 s.
+	Stalled time.Duration
 	// Log takes what an operator should know. Default: discarded.
 	Log *slog.Logger
 }
@@ -76,7 +79,6 @@ func (e *CrashError) Error() string { return e.Code + ": " + e.Detail }
 const (
 	batchSpans = 1000                  // a batch is committed when it has so many spans
 	batchTime  = 50 * time.Millisecond // or has been open for so long
-	stalledFor = 10 * time.Second      // without a batch before watchers are told
 
 	firstBackoff   = 500 * time.Millisecond // doubled for every failure without progress
 	longestBackoff = time.Minute
@@ -129,6 +131,7 @@ func (c Config) withDefaults() Config {
 	orDuration(&c.Lease, 5*time.Second)
 	orDuration(&c.Poll, time.Second)
 	orDuration(&c.Drain, 8*time.Second)
+	orDuration(&c.Stalled, 10*time.Second)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -138,6 +141,7 @@ func (c Config) withDefaults() Config {
 // Stats counts what a worker has done since it was made.
 type Stats struct {
 	Running   int64 // operations in flight
+	Stalled   int64 // those of them without a batch for longer than Config.Stalled
 	Completed int64
 	Failed    int64 // permanently
 	Retried   int64 // transient errors
@@ -171,9 +175,14 @@ func New(cfg Config) (*Worker, error) {
 // Stats may be called at any time.
 func (w *Worker) Stats() Stats {
 	w.mu.Lock()
-	running := int64(len(w.runs))
+	running, stalled := int64(len(w.runs)), int64(0)
+	for r := range w.runs {
+		if r.stalled(monotonic()) > w.cfg.Stalled {
+			stalled++
+		}
+	}
 	w.mu.Unlock()
-	return Stats{Running: running, Completed: w.completed.Load(), Failed: w.failed.Load(), Retried: w.retried.Load(), Crashed: w.crashed.Load(),
+	return Stats{Running: running, Stalled: stalled, Completed: w.completed.Load(), Failed: w.failed.Load(), Retried: w.retried.Load(), Crashed: w.crashed.Load(),
 		Fenced: w.fenced.Load(), Errors: w.errors.Load()}
 }
 
@@ -332,6 +341,9 @@ type run struct {
 	renewed atomic.Int64                // when the lease was last known to be ours, on the monotonic clock (ns since start)
 	moved   atomic.Int64                // when a batch was last committed, on the same clock
 }
+
+// stalled is how long the run has gone without a batch.
+func (r *run) stalled(now int64) time.Duration { return time.Duration(now - r.moved.Load()) }
 
 var start = time.Now()
 
@@ -616,7 +628,7 @@ func (w *Worker) renew(ctx context.Context) {
 		}
 		for _, r := range byRun {
 			r.renewed.Store(asked)
-			if stalled := time.Duration(asked - r.moved.Load()); stalled > stalledFor {
+			if r.stalled(asked) > w.cfg.Stalled {
 				ev := *r.last.Load()
 				ev.Seq, ev.Type, ev.Time = 0, event.Stalled, event.Time{Time: time.Now()}
 				w.cfg.Publish(event.Owned{Owner: r.Started.Owner, Event: ev})

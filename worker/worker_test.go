@@ -320,6 +320,40 @@ func TestCancelTakesEffectWithinABatch(t *testing.T) {
 	}
 }
 
+// TestStalledIsSaidWhileTheLeaseIsKept: of a run that stores nothing watchers are told and the gauge counts it, while nobody takes it
+// from its worker; once it goes on it completes at its first attempt, and is counted no more.
+func TestStalledIsSaidWhileTheLeaseIsKept(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	g := gated{make(chan struct{}), 1, t.Context().Done()}
+	w, stop := b.start(worker.Config{Parse: parseAs(g), Lease: 3 * time.Second, Stalled: time.Millisecond})
+	op, ended := b.submit("abcdefgh", `{}`)
+	for range 2 { // with every renewal
+		select {
+		case e := <-b.other:
+			if e.Type != event.Stalled || e.OperationID != op.ID || e.Seq != 0 || e.Data.Status != string(store.Processing) || e.Data.Worker == "" {
+				t.Errorf("got %+v", e)
+			}
+		case <-ended:
+			t.Fatal("it has ended")
+		case <-time.After(2 * time.Minute):
+			t.Fatal("nobody was told")
+		}
+	}
+	if s := w.Stats(); s.Running != 1 || s.Stalled != 1 {
+		t.Errorf("while it stalls: %+v", s)
+	}
+	close(g.step)
+	await(t, "the end", ended)
+	if got := b.operation(op.ID); got.Status != store.Completed || got.Attempt != 1 || got.Chunks != 8 {
+		t.Errorf("in the end: %+v", got)
+	}
+	stop() // the run has left
+	if s := w.Stats(); s.Running != 0 || s.Stalled != 0 || s.Fenced != 0 {
+		t.Errorf("after the end: %+v", s)
+	}
+}
+
 type broken func(yield func(chunk.Chunk) bool)
 
 func (f broken) Split(string) iter.Seq[chunk.Chunk] { return iter.Seq[chunk.Chunk](f) }

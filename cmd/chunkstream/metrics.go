@@ -48,6 +48,7 @@ var (
 	}
 	ofWorker = []stat[worker.Stats]{
 		gauge("worker_running", "Operations in flight in this process.", func(w worker.Stats) float64 { return float64(w.Running) }),
+		gauge("operations_stalled", "Operations in flight in this process of which nothing has been stored for 10 s.", func(w worker.Stats) float64 { return float64(w.Stalled) }),
 		counter("operations_completed_total", "Operations this process completed.", func(w worker.Stats) float64 { return float64(w.Completed) }),
 		counter("operations_failed_total", "Operations this process ended with a permanent error.", func(w worker.Stats) float64 { return float64(w.Failed) }),
 		counter("operations_retried_total", "Transient errors of this process's runs.", func(w worker.Stats) float64 { return float64(w.Retried) }),

@@ -461,7 +461,7 @@ describe('operations', { concurrency: 2 }, () => {
     await page.locator('li[data-seq="5"]').waitFor()
     say('stalled', undefined, { ...state, bytes_done: total / 4, chunks: 3 })
     await page.locator('[data-status=stalled]').waitFor()
-    assert.match(await bar.getAttribute('aria-valuetext'), /w-1 is silent/)
+    assert.match(await bar.getAttribute('aria-valuetext'), /nothing stored for 10 s: worker w-1 still holds it/)
     await accessible(page, 'stalled')
     await page.screenshot({ path: `${screenshots}stalled.png` })
     say('failed', 6, { ...state, status: 'failed', bytes_done: total / 4, error: { code: 'strategy_failed', detail: attack } })
