@@ -19,8 +19,9 @@ import (
 
 const serveCommand = "go run ./cmd/chunkstream serve"
 
-// readme runs what README.md shows: console blocks line by line, Go blocks as programs. The server is on another port
-// with its data elsewhere; an id that the README leaves open is the one that the last submit gave.
+// readme runs what README.md shows: console blocks command by command, Go blocks as programs; ui/test/pages.test.mjs runs the
+// one for a browser. The server is on another port with its data elsewhere; an id that the README leaves open is the one
+// that the last submit gave.
 type readme struct {
 	t       *testing.T
 	address string
@@ -57,7 +58,40 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// here puts the README's address, id and process in their place.
+// TestInstalls: README.md and the script's own usage name all that the script test installs by itself.
+func TestInstalls(t *testing.T) {
+	script, err := os.ReadFile("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`(?m)^.*\bmissing\+=\((.*)\)`).FindAllStringSubmatch(string(script), -1)
+	if len(lines) < 7 {
+		t.Fatalf("the script has %d lines that add to what is missing: is this test still looking in the right place?", len(lines))
+	}
+	_, usage, _ := strings.Cut(string(script), "It installs with apt")
+	usage, _, _ = strings.Cut(usage, "\nTEXT\n")
+	_, said, _ := strings.Cut(string(readme), "it installs with apt")
+	said, _, _ = strings.Cut(said, "NO_INSTALL")
+	usage = strings.Replace(usage, "C compiler", "gcc libc6-dev", 1)
+	said = strings.Replace(said, "gcc", "gcc libc6-dev", 1)
+	for _, line := range lines {
+		for name := range strings.FieldsSeq(line[1]) {
+			word := regexp.MustCompile(`(^|[\s(])` + name + `([\s,.)]|$)`)
+			if !word.MatchString(usage) {
+				t.Errorf("./test installs %s, of which its usage says nothing", name)
+			}
+			if name != "iproute2" && !word.MatchString(said) { // only for ./test all and kill
+				t.Errorf("./test installs %s, of which README.md says nothing", name)
+			}
+		}
+	}
+}
+
+// here puts the README's address and id in their place.
 func (r *readme) here(text string) string {
 	text = strings.ReplaceAll(text, "127.0.0.1:8484", r.address)
 	return strings.ReplaceAll(text, "operations/op_…", "operations/"+r.id)
@@ -69,6 +103,8 @@ func (r *readme) run(name string, args ...string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a command may start a server, which must not outlive it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		r.t.Fatalf("%s: %v\n%s", args[len(args)-1], err, out)
@@ -76,22 +112,24 @@ func (r *readme) run(name string, args ...string) string {
 	return string(out)
 }
 
-// console runs the lines that begin with "$ " and compares what follows each with what it prints; "…" stands for
+// console runs the commands that begin with "$ " and compares what follows each with what it prints; "…" stands for
 // anything, and what the README leaves out at the end may be there.
 func (r *readme) console(block string) {
 	for _, part := range strings.Split(block, "$ ")[1:] {
 		command, want, _ := strings.Cut(part, "\n")
+		for strings.HasSuffix(command, "|") || strings.HasSuffix(command, "&&") {
+			next, rest, _ := strings.Cut(want, "\n")
+			command, want = command+"\n"+next, rest
+		}
 		switch command = strings.TrimSpace(strings.Split(command, "  #")[0]); {
 		case command == "./test": // runs this
 			continue
 		case command == serveCommand:
 			r.serve()
 			continue
-		case strings.HasPrefix(command, "kill -9"):
-			command = strings.ReplaceAll(command, "pgrep -n chunkstream", fmt.Sprintf("pgrep -P %d", r.server.Process.Pid))
-			r.run("bash", "-c", command)
-			_ = r.server.Wait() // killed, as it should be
-			continue
+		case strings.HasPrefix(command, serveCommand+" & "):
+			r.stop() // as the README says above this command, which kills the server that it starts
+			command = fmt.Sprintf("export CHUNKSTREAM_LISTEN=%s CHUNKSTREAM_DATA=%s; %s", r.address, r.data, command)
 		}
 		got := r.run("bash", "-c", "set -o pipefail; "+r.here(command))
 		for line := range strings.Lines(strings.TrimSpace(want)) {
@@ -100,7 +138,7 @@ func (r *readme) console(block string) {
 				r.t.Errorf("$ %s\ngot  %.300s\nwant %s", command, got, line)
 			}
 		}
-		if id := regexp.MustCompile(`^{"id":"(op_[^"]+)"`).FindStringSubmatch(got); id != nil {
+		if id := regexp.MustCompile(`(?m)^{"id":"(op_[^"]+)"`).FindStringSubmatch(got); id != nil {
 			r.id = id[1]
 		}
 	}

@@ -9,3 +9,11 @@ func Character(charset string) func(seq []byte) (string, bool) {
 		return string(r), r >= 0 && n == len(seq)
 	}
 }
+
+// Candidates gives the names of the encodings that a guess tries.
+func Candidates() (names []string) {
+	for _, c := range candidates {
+		names = append(names, c.name)
+	}
+	return names
+}

@@ -191,3 +191,25 @@ func TestGuessAccuracy(t *testing.T) {
 		t.Log(line)
 	}
 }
+
+// TestCountOfEncodings: the pages that say how many encodings there are say the same, and what is true.
+func TestCountOfEncodings(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{"utf-8": true, "utf-32le": true, "utf-32be": true, "iso-2022-jp": true} // never guessed by their statistics
+	for _, name := range extract.Candidates() {
+		if canonical, ok := extract.Charset(name); !ok || canonical != name || known[name] {
+			t.Errorf("%s: got %q, %v", name, canonical, ok)
+		}
+		known[name] = true
+	}
+	for _, page := range []string{"api.md", "design.md", "formats.md"} {
+		text, err := os.ReadFile("../docs/" + page)
+		if want := fmt.Sprintf(" %d encodings", len(known)); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("docs/%s does not say %q (%v)", page, want, err)
+		}
+	}
+	text, err := os.ReadFile("../docs/formats.md")
+	if want := fmt.Sprintf("each of %d encodings is tried", len(extract.Candidates())); err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("docs/formats.md does not say %q (%v)", want, err)
+	}
+}
