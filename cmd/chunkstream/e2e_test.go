@@ -99,7 +99,7 @@ func TestIsolated(t *testing.T) {
 		}
 		checkChunks(t, c, op, text)
 	}
-	s.stop()
+	s.finish()
 }
 
 // TestStopHandsOver: SIGTERM in the middle of work ends the process in time, and a successor goes on at once, without
@@ -179,7 +179,7 @@ func TestSampleIsChunked(t *testing.T) {
 			t.Errorf("the start said\n%s", out)
 		}
 		checkChunks(t, s.client(), ops[0], sampleText)
-		s.stop()
+		s.finish()
 	}
 }
 
@@ -207,7 +207,7 @@ func TestTokens(t *testing.T) {
 		}
 		at = int(c.EndByte)
 	}
-	s.stop()
+	s.finish()
 }
 
 // TestRefusesToStart: what is wrong, the way out, exit code 2.
@@ -282,7 +282,7 @@ func TestKeyOnANetwork(t *testing.T) {
 		}
 		cancel()
 	}
-	s.stop()
+	s.finish()
 }
 
 // refusal says why a request was refused: "unauthorized" for a 401, the error's own words for another, "" for none.

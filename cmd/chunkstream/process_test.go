@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -182,6 +183,15 @@ func (s *server) stop() time.Duration {
 		s.t.Errorf("the server ended with %v, want 0", s.cmd.ProcessState)
 	}
 	return time.Since(began)
+}
+
+// finish stops a server that has done all it was asked to, and checks every invariant of what is in its folder.
+func (s *server) finish() {
+	s.t.Helper()
+	s.stop()
+	if !s.t.Failed() {
+		checkDatabase(s.t, sqliteIn(s.cmd.Args[slices.Index(s.cmd.Args, "--data")+1]))
+	}
 }
 
 func (s *server) client() *client.Client {
