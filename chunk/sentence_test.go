@@ -341,9 +341,8 @@ func (s slow) pause(i int, candidates []int, limit int) int {
 			}
 		}
 	}
-	commas := slowWideComma
-	stops := slowWideStops
-	if body != head {
+	commas, stops, spaced := slowWideComma, slowWideStops, body != head
+	if spaced {
 		commas += slowCommas
 		stops += slowStops
 	}
@@ -353,7 +352,7 @@ func (s slow) pause(i int, candidates []int, limit int) int {
 		case body == "":
 		case strings.ContainsRune(commas, r):
 			return 2
-		case body == head && strings.ContainsRune(stops, r):
+		case !spaced && strings.ContainsRune(stops, r): // 「行く。」と: it ends no sentence, and may be a pause
 			return 2
 		case strings.ContainsRune(stops, r):
 			return 1
@@ -363,7 +362,7 @@ func (s slow) pause(i int, candidates []int, limit int) int {
 		}
 		body = body[:len(body)-w]
 	}
-	if body != head && len(strings.TrimRightFunc(head, unicode.IsSpace)) < len(head) {
+	if spaced {
 		return 1
 	}
 	return 0
