@@ -30,7 +30,7 @@ var misdeeds = []struct{ word, code string }{
 	{"panic", "splitter_failed"}, {"flood", "splitter_failed"},
 }
 
-func poisonAmongGood(t *testing.T, bad, good int, patience time.Duration) {
+func poisonAmongGood(t *testing.T, bad, good int, patience time.Duration) (grown int64) {
 	p := pool(t, sandbox.Config{Time: patience, Memory: 192 << 20})
 	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "a.db")})
 	if err != nil {
@@ -141,6 +141,7 @@ func poisonAmongGood(t *testing.T, bad, good int, patience time.Duration) {
 	st := w.Stats()
 	t.Logf("%d good, %d bad: %d completed, %d failed, %d children died; this process went from %d to %d MiB resident",
 		good, bad, st.Completed, st.Failed, st.Crashed, before>>20, after>>20)
+	return int64(after) - int64(before)
 }
 
 // resident is this process's memory in bytes.
