@@ -135,14 +135,14 @@ func (a *API) room(ctx context.Context) error {
 	case err != nil:
 		return err
 	case u.Bytes >= a.cfg.MaxStored:
-		return problem("quota_exceeded", "", "there are %d bytes of texts, and there may be %d: delete some documents", u.Bytes, a.cfg.MaxStored)
+		return problem("quota_exceeded", "", "there are %d bytes of texts, and there may be %d", u.Bytes, a.cfg.MaxStored).suggest("delete some documents")
 	}
 	return nil
 }
 
 // lacks says which scopes a request needs (RFC 6750, section 3.1).
 func lacks(scopes auth.Scopes) *Problem {
-	p := problem("forbidden", "", "this key may not do that: it needs the scope %s", strings.Join(scopes.Names(), " and "))
+	p := problem("forbidden", "Authorization", "this key may not do that: it needs the scope %s", strings.Join(scopes.Names(), " and "))
 	p.header = http.Header{"Www-Authenticate": {`Bearer realm="chunkstream", error="insufficient_scope", scope="` +
 		scopes.String() + `"`}}
 	return p

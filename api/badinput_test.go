@@ -43,16 +43,16 @@ func TestBadInput(t *testing.T) {
 		code, param       string
 		suggestion        string // a part of it
 	}{
-		{name: "no body", status: 422, code: "empty_document"},
-		{name: "empty JSON body", headers: []string{asJSON}, status: 422, code: "empty_document"},
-		{name: "empty text", body: `{"text":""}`, headers: []string{asJSON}, status: 422, code: "empty_document"},
-		{name: "invalid UTF-8", body: "ab\xffcd", headers: []string{"Content-Type: text/plain; charset=utf-8"}, status: 422, code: "invalid_utf8"},
-		{name: "cut-off character at the end", body: "ab\xe2\x82", headers: []string{"Content-Type: text/plain; charset=UTF-8"}, status: 422, code: "invalid_utf8"},
-		{name: "NUL", body: "ab\x00cd", status: 422, code: "nul_byte"},
-		{name: "NUL in a form", body: nulBody, headers: []string{nulKind}, status: 422, code: "nul_byte"},
-		{name: "NUL in JSON", body: `{"text":"a\u0000"}`, headers: []string{asJSON}, status: 422, code: "nul_byte"},
+		{name: "no body", status: 422, code: "empty_document", param: "text", suggestion: "send the text"},
+		{name: "empty JSON body", headers: []string{asJSON}, status: 422, code: "empty_document", param: "text", suggestion: "{\"text\":"},
+		{name: "empty text", body: `{"text":""}`, headers: []string{asJSON}, status: 422, code: "empty_document", param: "text", suggestion: "send the text"},
+		{name: "invalid UTF-8", body: "ab\xffcd", headers: []string{"Content-Type: text/plain; charset=utf-8"}, status: 422, code: "invalid_utf8", param: "text"},
+		{name: "cut-off character at the end", body: "ab\xe2\x82", headers: []string{"Content-Type: text/plain; charset=UTF-8"}, status: 422, code: "invalid_utf8", param: "text"},
+		{name: "NUL", body: "ab\x00cd", status: 422, code: "nul_byte", param: "text"},
+		{name: "NUL in a form", body: nulBody, headers: []string{nulKind}, status: 422, code: "nul_byte", param: "text"},
+		{name: "NUL in JSON", body: `{"text":"a\u0000"}`, headers: []string{asJSON}, status: 422, code: "nul_byte", param: "text"},
 		{name: "invalid UTF-8 in JSON", body: "{\"text\":\"\xff\"}", headers: []string{asJSON}, status: 422,
-			code: "invalid_utf8"},
+			code: "invalid_utf8", param: "body"},
 
 		{name: "unknown query parameter", query: "?chunksize=5", body: "x", status: 422, code: "unknown_field",
 			param: "chunksize", suggestion: "chunk_size"},
@@ -89,8 +89,12 @@ func TestBadInput(t *testing.T) {
 			param: "chunk_overlap"},
 		{name: "10^12", query: "?chunk_size=1000000000000", body: "x", status: 422, code: "invalid_value",
 			param: "chunk_size"},
+		{name: "10^12 with an exponent", body: `{"text":"x","config":{"chunk_size":1e12}}`, headers: []string{asJSON}, status: 422,
+			code: "invalid_value", param: "chunk_size", suggestion: "1073741824"},
+		{name: "a thousand with an exponent", body: `{"text":"x","config":{"chunk_size":1e3}}`, headers: []string{asJSON}, status: 422,
+			code: "invalid_value", param: "chunk_size", suggestion: "write 1000"},
 		{name: "10^40", query: "?chunk_size=1" + strings.Repeat("0", 40), body: "x", status: 422, code: "invalid_value",
-			param: "chunk_size"},
+			param: "chunk_size", suggestion: "1073741824"},
 		{name: "a fraction", query: "?chunk_size=1.5", body: "x", status: 422, code: "invalid_value", param: "chunk_size"},
 		{name: "a word for a number", query: "?chunk_size=ten", body: "x", status: 422, code: "invalid_value",
 			param: "chunk_size"},
@@ -102,8 +106,8 @@ func TestBadInput(t *testing.T) {
 		{name: "wrong unit", query: "?unit=char", body: "x", status: 422, code: "invalid_value", param: "unit",
 			suggestion: "chars"},
 		{name: "a parameter twice", query: "?chunk_size=5&chunk_size=6", body: "x", status: 422, code: "invalid_value",
-			param: "chunk_size"},
-		{name: "wait too long", query: "?wait=61", body: "x", status: 422, code: "invalid_value", param: "wait"},
+			param: "chunk_size", suggestion: "once"},
+		{name: "wait too long", query: "?wait=61", body: "x", status: 422, code: "invalid_value", param: "wait", suggestion: "0 to 60"},
 		{name: "wait negative", query: "?wait=-1", body: "x", status: 422, code: "invalid_value", param: "wait"},
 		{name: "wait twice", query: "?wait=1&wait=1", body: "x", status: 422, code: "invalid_value", param: "wait"},
 		{name: "broken escape", query: "?name=%zz", body: "x", status: 400, code: "invalid_request"},
@@ -112,24 +116,24 @@ func TestBadInput(t *testing.T) {
 		{name: "name too long", query: "?name=" + strings.Repeat("n", 256), body: "x", status: 422, code: "invalid_value",
 			param: "name"},
 
-		{name: "broken JSON", body: `{"text":"x"`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
-		{name: "not JSON", body: `text`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
-		{name: "an array", body: `["x"]`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+		{name: "broken JSON", body: `{"text":"x"`, headers: []string{asJSON}, status: 400, code: "invalid_json", param: "body"},
+		{name: "not JSON", body: `text`, headers: []string{asJSON}, status: 400, code: "invalid_json", param: "body"},
+		{name: "an array", body: `["x"]`, headers: []string{asJSON}, status: 400, code: "invalid_json", param: "body"},
 		{name: "duplicate keys", body: `{"text":"x","text":"y"}`, headers: []string{asJSON}, status: 400,
-			code: "invalid_json"},
+			code: "invalid_json", param: "text", suggestion: "give it once"},
 		{name: "duplicate keys, one escaped", body: `{"text":"x","te\u0078t":"y"}`, headers: []string{asJSON}, status: 400,
-			code: "invalid_json"},
+			code: "invalid_json", param: "text"},
 		{name: "duplicate keys within config", body: `{"text":"x","config":{"unit":"chars","unit":"bytes"}}`,
-			headers: []string{asJSON}, status: 400, code: "invalid_json"},
+			headers: []string{asJSON}, status: 400, code: "invalid_json", param: "unit"},
 		{name: "trailing data", body: `{"text":"x"}{"text":"y"}`, headers: []string{asJSON}, status: 400,
-			code: "invalid_json"},
-		{name: "trailing comma", body: `{"text":"x",}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
-		{name: "a comment", body: `{"text":"x"} // y`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
-		{name: "a lone surrogate", body: `{"text":"\ud800"}`, headers: []string{asJSON}, status: 400, code: "invalid_json"},
+			code: "invalid_json", param: "body", suggestion: "nothing behind it"},
+		{name: "trailing comma", body: `{"text":"x",}`, headers: []string{asJSON}, status: 400, code: "invalid_json", param: "body"},
+		{name: "a comment", body: `{"text":"x"} // y`, headers: []string{asJSON}, status: 400, code: "invalid_json", param: "body"},
+		{name: "a lone surrogate", body: `{"text":"\ud800"}`, headers: []string{asJSON}, status: 400, code: "invalid_json", param: "body"},
 		{name: "a control character", body: "{\"text\":\"a\nb\"}", headers: []string{asJSON}, status: 400,
-			code: "invalid_json"},
+			code: "invalid_json", param: "body"},
 		{name: "too deep", body: `{"text":"x","config":` + deep + `}`, headers: []string{asJSON}, status: 400,
-			code: "invalid_json"},
+			code: "invalid_json", param: "body"},
 		{name: "text not a string", body: `{"text":5}`, headers: []string{asJSON}, status: 422, code: "invalid_value",
 			param: "text"},
 		{name: "text null", body: `{"text":null}`, headers: []string{asJSON}, status: 422, code: "invalid_value",
@@ -138,42 +142,42 @@ func TestBadInput(t *testing.T) {
 			code: "invalid_value", param: "config"},
 		{name: "both text and document_id", body: `{"text":"x","document_id":"doc_1"}`, headers: []string{asJSON},
 			status: 422,
-			code:   "invalid_value", param: "document_id"},
+			code:   "invalid_value", param: "document_id", suggestion: "send one of the two"},
 		{name: "neither text nor document_id", body: `{"strategy":"recursive"}`, headers: []string{asJSON}, status: 422,
 			code: "missing_field", param: "text"},
 		{name: "unknown document", body: `{"document_id":"doc_00000000000000000000000000000000"}`, headers: []string{asJSON},
-			status: 404, code: "not_found", param: "document_id"},
+			status: 404, code: "not_found", param: "document_id", suggestion: "GET /v1/documents"},
 		{name: "a pattern as document", body: `{"document_id":"*"}`, headers: []string{asJSON}, status: 404,
 			code:  "not_found",
 			param: "document_id"},
 
-		{name: "a form without a file", body: noFile, headers: []string{kind}, status: 422, code: "unknown_field",
+		{name: "a form without a file", body: noFile, headers: []string{kind}, status: 422, code: "unknown_field", param: "fiel",
 			suggestion: "file"},
 		{name: "a form without a boundary", body: "x", headers: []string{"Content-Type: multipart/form-data"}, status: 415,
-			code: "unsupported_media_type"},
+			code: "unsupported_media_type", param: "Content-Type"},
 		{name: "a form that is none", body: "x", headers: []string{"Content-Type: multipart/form-data; boundary=b"},
 			status: 400,
-			code:   "invalid_request"},
+			code:   "invalid_request", param: "body"},
 		{name: "a form that ends early", body: lateBody[:len(lateBody)-40], headers: []string{late}, status: 400,
-			code: "invalid_request"},
+			code: "invalid_request", param: "body"},
 		{name: "a picture", body: "\x89PNG", headers: []string{"Content-Type: image/png"}, status: 415,
-			code: "unsupported_media_type"},
+			code: "unsupported_media_type", param: "Content-Type", suggestion: "text/*"},
 		{name: "unknown charset", body: "x", headers: []string{"Content-Type: text/plain; charset=latin-99"}, status: 415,
-			code: "unsupported_media_type"},
+			code: "unsupported_media_type", param: "Content-Type"},
 		{name: "unknown encoding", query: "?encoding=latin-99", body: "x", status: 422, code: "invalid_value", param: "encoding"},
 		{name: "unknown policy", query: "?invalid=ignore", body: "x", status: 422, code: "invalid_value", param: "invalid"},
 		{name: "an encoding in JSON", body: `{"text":"x","encoding":"utf-8"}`, headers: []string{asJSON}, status: 422,
 			code: "unknown_field", param: "encoding"},
-		{name: "not in its encoding", query: "?encoding=shift_jis", body: "ab\xff", status: 422, code: "undecodable",
+		{name: "not in its encoding", query: "?encoding=shift_jis", body: "ab\xff", status: 422, code: "undecodable", param: "text",
 			suggestion: "invalid=replace"},
 		{name: "broken UTF-8", body: strings.Repeat("é", 20) + "\xa9" + strings.Repeat("é", 20), status: 422,
-			code: "invalid_utf8", suggestion: "encoding="},
-		{name: "binary", body: "%PDF-1.7\n", status: 422, code: "binary_document"},
-		{name: "gzip", body: "x", headers: []string{"Content-Encoding: gzip"}, status: 415, code: "unsupported_media_type"},
+			code: "invalid_utf8", param: "text", suggestion: "encoding="},
+		{name: "binary", body: "%PDF-1.7\n", status: 422, code: "binary_document", param: "text"},
+		{name: "gzip", body: "x", headers: []string{"Content-Encoding: gzip"}, status: 415, code: "unsupported_media_type", param: "Content-Encoding", suggestion: "unpacked"},
 		{name: "two content types", body: "x", headers: []string{"Content-Type: text/plain", asJSON}, status: 415,
-			code: "unsupported_media_type"},
+			code: "unsupported_media_type", param: "Content-Type"},
 		{name: "no content type at all", body: "x", headers: []string{"Content-Type: ;"}, status: 415,
-			code: "unsupported_media_type"},
+			code: "unsupported_media_type", param: "Content-Type"},
 	}
 	for _, tt := range tests {
 		a := s.post("/v1/operations"+tt.query, tt.body, tt.headers...)
@@ -181,12 +185,7 @@ func TestBadInput(t *testing.T) {
 		if p == nil {
 			continue
 		}
-		if got, _ := p["param"].(string); tt.param != "" && got != tt.param {
-			t.Errorf("%s: got param %q, want %q", tt.name, got, tt.param)
-		}
-		if got, _ := p["suggestion"].(string); !strings.Contains(got, tt.suggestion) {
-			t.Errorf("%s: got suggestion %q, want %q in it", tt.name, got, tt.suggestion)
-		}
+		wantHelp(t, tt.name, p, tt.param, tt.suggestion)
 		if len(a.body) > 1500 {
 			t.Errorf("%s: the problem has %d bytes", tt.name, len(a.body))
 		}
@@ -199,17 +198,73 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// TestUndeclaredEncoding: bytes that are not UTF-8, in a text that says nothing of its encoding, are no bad input. What they
+// are taken for, on what ground and how surely is in the answer's source: whoever knows better names the encoding.
+func TestUndeclaredEncoding(t *testing.T) {
+	s := idle(t)
+	for _, tt := range []struct {
+		name, body, encoding, text string
+		least, most                float64 // of the confidence
+	}{
+		{"one byte to go by", "ab\xffcd", "iso-8859-13", "ab’cd", 0, 0.5},
+		{"a character of UTF-8 cut off", "ab\xe2\x82", "windows-1257", "abā‚", 0, 0.5},
+		{"French", "Le caf\xe9 \xe9tait d\xe9j\xe0 ferm\xe9 quand l'\xe9l\xe8ve arriva.", "windows-1252", "Le café était déjà fermé quand l'élève arriva.", 0.5, 1},
+	} {
+		a := s.post("/v1/operations", tt.body)
+		if a.status != http.StatusAccepted {
+			t.Errorf("%s: got %d %s, want 202", tt.name, a.status, a.body)
+			continue
+		}
+		op := a.json(t)
+		source := op["source"].(map[string]any)
+		if source["encoding"] != tt.encoding || source["by"] != "guessed" {
+			t.Errorf("%s: got source %v, want %s, guessed", tt.name, source, tt.encoding)
+		}
+		if sure := source["confidence"].(float64); sure <= tt.least || sure >= tt.most {
+			t.Errorf("%s: got confidence %v, want it between %v and %v", tt.name, sure, tt.least, tt.most)
+		}
+		if got := s.get("/v1/documents/" + op["document_id"].(string) + "/text"); string(got.body) != tt.text {
+			t.Errorf("%s: got text %q, want %q", tt.name, got.body, tt.text)
+		}
+	}
+}
+
+// wantHelp checks that a problem names the parameter at fault, "" where there is none, and what to do instead, with part in it.
+func wantHelp(t *testing.T, what string, p map[string]any, param, part string) {
+	t.Helper()
+	if got, _ := p["param"].(string); got != param {
+		t.Errorf("%s: got param %q, want %q", what, got, param)
+	}
+	if got, _ := p["suggestion"].(string); got == "" || !strings.Contains(got, part) {
+		t.Errorf("%s: got suggestion %q, want one with %q in it", what, got, part)
+	}
+}
+
 // TestTooLarge: 65 MiB in every form, announced and not.
 func TestTooLarge(t *testing.T) {
 	s := idle(t)
 	const most = api.MaxText
+	wantTooLarge := func(what string, a answer, limit, fix string) {
+		t.Helper()
+		p := wantProblem(t, what, a, 413, "too_large")
+		if p == nil {
+			return
+		}
+		wantHelp(t, what, p, "text", fix)
+		if want := "the body or its text is longer than " + limit; p["detail"] != want {
+			t.Errorf("%s: got detail %q, want %q", what, p["detail"], want)
+		}
+	}
+	const split, submit = "split the document: at most 64 MiB", "submit an operation"
 	announced := fmt.Sprintf("POST /v1/operations HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n", 65<<20)
-	wantProblem(t, "announced", s.exchange(announced+"\r\n"), 413, "too_large")
-	wantProblem(t, "announced, JSON", s.exchange(announced+asJSON+"\r\n\r\n"), 413, "too_large")
-	wantProblem(t, "announced, form",
-		s.exchange(announced+"Content-Type: multipart/form-data; boundary=b\r\n\r\n"), 413, "too_large")
-	wantProblem(t, "announced, preview", s.exchange(fmt.Sprintf(
-		"POST /v1/preview HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", api.MaxPreview+1)), 413, "too_large")
+	wantTooLarge("announced", s.exchange(announced+"\r\n"), "64 MiB", split)
+	wantTooLarge("announced, JSON", s.exchange(announced+asJSON+"\r\n\r\n"), "64 MiB", split)
+	wantTooLarge("announced, form", s.exchange(announced+"Content-Type: multipart/form-data; boundary=b\r\n\r\n"), "64 MiB", split)
+	wantTooLarge("announced, preview", s.exchange(fmt.Sprintf(
+		"POST /v1/preview HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", api.MaxPreview+1)), "1 MiB", submit)
+	p := wantProblem(t, "announced, settings", s.exchange(fmt.Sprintf(
+		"POST /v1/configurations HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s\r\n\r\n", 1<<20, asJSON)), 413, "too_large")
+	wantHelp(t, "announced, settings", p, "body", "at most 64 KiB")
 
 	// Only the answer matters to a client that is still sending, so errors of its sending are none of the test's.
 	for what, tt := range map[string]struct {
@@ -225,7 +280,11 @@ func TestTooLarge(t *testing.T) {
 			strings.NewReader(`"}`)), "application/json"},
 		"preview as form": {"/v1/preview", formOf(api.MaxPreview + 1), "multipart/form-data; boundary=b"},
 	} {
-		wantProblem(t, what, s.do("POST", tt.path, unsized{tt.body}, "Content-Type: "+tt.kind), 413, "too_large")
+		limit, fix := "64 MiB", split
+		if tt.path == "/v1/preview" {
+			limit, fix = "1 MiB", submit
+		}
+		wantTooLarge(what, s.do("POST", tt.path, unsized{tt.body}, "Content-Type: "+tt.kind), limit, fix)
 	}
 	if a := s.do("POST", "/v1/preview?chunk_size=1000000", many(api.MaxPreview)); a.status != 200 {
 		t.Errorf("a preview of exactly the limit: got %d %.200s", a.status, a.body)
@@ -259,6 +318,11 @@ func TestUnknownAndHostileIDs(t *testing.T) {
 			if p == nil {
 				continue
 			}
+			if strings.HasPrefix(id, ".") { // it is refused as a path, before there is an id
+				wantHelp(t, method+" "+path, p, "", "/docs")
+			} else {
+				wantHelp(t, method+" "+path, p, "id", "look it up with GET /v1/")
+			}
 			if strings.Contains(path, "operations") {
 				if first == "" {
 					first = p["detail"].(string)
@@ -271,7 +335,7 @@ func TestUnknownAndHostileIDs(t *testing.T) {
 	for _, path := range []string{"/v1/operations/../documents", "/v1//operations", "/v1/operations/./x", "/nothing",
 		"/v1", "/v1/operations/"} {
 		a := s.exchange("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-		wantProblem(t, path, a, 404, "not_found")
+		wantHelp(t, path, wantProblem(t, path, a, 404, "not_found"), "", "/docs")
 	}
 }
 
@@ -283,48 +347,74 @@ func TestBadQueries(t *testing.T) {
 		s.submit("", fmt.Sprint(i))
 	}
 	cursor := s.get("/v1/operations?limit=1").str(t, "next_cursor")
-	for _, tt := range []struct{ path, code, param string }{
-		{"/v1/operations?cursor=garbage", "invalid_cursor", "cursor"},
-		{"/v1/operations?cursor=%21%21", "invalid_cursor", "cursor"},
-		{"/v1/operations?cursor=" + strings.Repeat("A", 9000), "invalid_cursor", "cursor"},
-		{"/v1/operations?cursor=" + cursor[:len(cursor)-2], "invalid_cursor", "cursor"},
-		{"/v1/operations?cursor=" + cursor + "A", "invalid_cursor", "cursor"},
-		{"/v1/operations?cursor=" + op, "invalid_cursor", "cursor"},
-		{chunks + "?cursor=" + cursor, "invalid_cursor", "cursor"},
-		{chunks + "?cursor=garbage", "invalid_cursor", "cursor"},
-		{"/v1/operations?limit=0", "invalid_value", "limit"},
-		{"/v1/operations?limit=201", "invalid_value", "limit"},
-		{"/v1/operations?limit=ten", "invalid_value", "limit"},
-		{"/v1/operations?limit=1&limit=2", "invalid_value", "limit"},
-		{"/v1/operations?status=done", "invalid_value", "status"},
-		{"/v1/operations?lmit=5", "unknown_field", "lmit"},
-		{"/v1/operations/" + op + "?wait=99", "invalid_value", "wait"},
-		{"/v1/operations/" + op + "?x=1", "unknown_field", "x"},
-		{chunks + "?limit=1001", "invalid_value", "limit"},
-		{chunks + "?limit=0", "invalid_value", "limit"},
-		{chunks + "?text=maybe", "invalid_value", "text"},
-		{chunks + "?offset=1", "unknown_field", "offset"},
-		{"/v1/operations/" + op + "/events?since=-1", "invalid_value", "since"},
-		{"/v1/operations/" + op + "/events?since=x", "invalid_value", "since"},
-		{"/v1/operations/" + op + "/events?sinse=1", "unknown_field", "sinse"},
-		{"/v1/events?since=1", "unknown_field", "since"},
-		{"/v1/strategies?x=1", "unknown_field", "x"},
-		{"/healthz?x=1", "unknown_field", "x"},
+	for _, tt := range []struct{ path, code, param, suggestion string }{
+		{"/v1/operations?cursor=garbage", "invalid_cursor", "cursor", "leave cursor out to begin again"},
+		{"/v1/operations?cursor=%21%21", "invalid_cursor", "cursor", "leave cursor out to begin again"},
+		{"/v1/operations?cursor=" + strings.Repeat("A", 9000), "invalid_cursor", "cursor", "leave cursor out to begin again"},
+		{"/v1/operations?cursor=" + cursor[:len(cursor)-2], "invalid_cursor", "cursor", "leave cursor out to begin again"},
+		{"/v1/operations?cursor=" + cursor + "A", "invalid_cursor", "cursor", "leave cursor out to begin again"},
+		{"/v1/operations?cursor=" + op, "invalid_cursor", "cursor", "leave cursor out to begin again"},
+		{chunks + "?cursor=" + cursor, "invalid_cursor", "cursor", "leave cursor out to begin again"},
+		{chunks + "?cursor=garbage", "invalid_cursor", "cursor", "leave cursor out to begin again"},
+		{"/v1/operations?limit=0", "invalid_value", "limit", "whole number"},
+		{"/v1/operations?limit=201", "invalid_value", "limit", "whole number"},
+		{"/v1/operations?limit=ten", "invalid_value", "limit", "whole number"},
+		{"/v1/operations?limit=1&limit=2", "invalid_value", "limit", "give it once"},
+		{"/v1/operations?status=done", "invalid_value", "status", "queued, processing, completed, failed or cancelled"},
+		{"/v1/operations?lmit=5", "unknown_field", "lmit", "use limit"},
+		{"/v1/operations/" + op + "?wait=99", "invalid_value", "wait", "a whole number from 0 to 60, or leave it out"},
+		{"/v1/operations/" + op + "?x=1", "unknown_field", "x", "leave it out"},
+		{chunks + "?limit=1001", "invalid_value", "limit", "1 to 1000"},
+		{chunks + "?limit=0", "invalid_value", "limit", "1 to 1000"},
+		{chunks + "?text=maybe", "invalid_value", "text", "true or false"},
+		{chunks + "?offset=1", "unknown_field", "offset", "leave it out"},
+		{"/v1/operations/" + op + "/events?since=-1", "invalid_value", "since", "the id of the last event"},
+		{"/v1/operations/" + op + "/events?since=x", "invalid_value", "since", "the id of the last event"},
+		{"/v1/operations/" + op + "/events?sinse=1", "unknown_field", "sinse", "use since"},
+		{"/v1/events?since=1", "unknown_field", "since", "leave it out"},
+		{"/v1/operations?dead_letter=maybe", "invalid_value", "dead_letter", "true or false"},
+		{"/v1/operations?status=complete", "invalid_value", "status", "use completed"},
+		{"/v1/documents?limit=-1", "invalid_value", "limit", "1 to 200"},
+		{"/v1/keys?owner=" + strings.Repeat("o", 256), "invalid_value", "owner", "at most 255 characters"},
+		{"/v1/audit?limit=1.5", "invalid_value", "limit", "1 to 200"},
+		{"/v1/statistics?days=0", "invalid_value", "days", "1 to 3650"},
+		{"/v1/webhooks/whk_1/deliveries?state=lost", "invalid_value", "state", "pending, delivered or dead"},
+		{"/v1/strategies?x=1", "unknown_field", "x", "leave it out"},
+		{"/healthz?x=1", "unknown_field", "x", "leave it out"},
 	} {
 		p := wantProblem(t, tt.path, s.get(tt.path), 422, tt.code)
-		if p != nil && p["param"] != tt.param {
-			t.Errorf("%s: got param %v, want %s", tt.path, p["param"], tt.param)
+		if p == nil {
+			continue
+		}
+		wantHelp(t, tt.path, p, tt.param, tt.suggestion)
+		if detail := p["detail"].(string); strings.Contains(detail, "expected ") || strings.Contains(detail, ": ") {
+			t.Errorf("%s: the detail is a library's: %s", tt.path, detail)
 		}
 	}
-	for _, tt := range []struct{ body, code string }{
-		{"", "empty_document"}, {`{"text":"x","limit":0}`, "invalid_value"}, {`{"text":"x","limit":1001}`, "invalid_value"},
-		{`{"text":"x","limit":"5"}`, "invalid_value"}, {`{"text":"x","document_id":"doc_1"}`, "unknown_field"},
-		{`{"text":"x","name":"n"}`, "unknown_field"},
+	for _, tt := range []struct{ path, code, param, suggestion string }{
+		{"/v1/blocks", "missing_field", "kind", "give owner or token"},
+		{"/v1/blocks?kind=owner", "missing_field", "value", "give"},
+		{"/v1/blocks?kind=tokens&value=v", "invalid_value", "kind", "use token"},
+		{"/v1/blocks?kind=owner&value=" + strings.Repeat("v", 256), "invalid_value", "value", "at most 255 characters"},
 	} {
-		wantProblem(t, "preview "+tt.body, s.post("/v1/preview", tt.body, asJSON), 422, tt.code)
+		wantHelp(t, "DELETE "+tt.path, wantProblem(t, "DELETE "+tt.path, s.do("DELETE", tt.path, nil), 422, tt.code), tt.param, tt.suggestion)
+	}
+	for path, param := range map[string]string{
+		"/v1/operations/" + op + "/chunks/9": "chunk", "/v1/operations/" + op + "/chunks/*": "chunk", "/v1/batches/bat_1": "id",
+		"/v1/configurations/*": "id", "/v1/webhooks/whk_1": "id", "/v1/webhooks/*/deliveries": "id", "/errors/no": "code", "/ui/no.js": "file", "/docs/no.js": "file",
+	} {
+		wantHelp(t, path, wantProblem(t, path, s.get(path), 404, "not_found"), param, "")
+	}
+	for _, tt := range []struct{ body, code, param string }{
+		{"", "empty_document", "text"}, {`{"text":"x","limit":0}`, "invalid_value", "limit"}, {`{"text":"x","limit":1001}`, "invalid_value", "limit"},
+		{`{"text":"x","limit":"5"}`, "invalid_value", "limit"}, {`{"text":"x","document_id":"doc_1"}`, "unknown_field", "document_id"},
+		{`{"text":"x","name":"n"}`, "unknown_field", "name"},
+	} {
+		wantHelp(t, "preview "+tt.body, wantProblem(t, "preview "+tt.body, s.post("/v1/preview", tt.body, asJSON), 422, tt.code), tt.param, "")
 	}
 	for _, query := range []string{"limit=0", "limit=1001", "limit=20001&texts=false", "texts=1"} {
-		wantProblem(t, "preview "+query, s.post("/v1/preview?"+query, "x"), 422, "invalid_value")
+		param, _, _ := strings.Cut(query, "=")
+		wantHelp(t, "preview "+query, wantProblem(t, "preview "+query, s.post("/v1/preview?"+query, "x"), 422, "invalid_value"), param, "")
 	}
 }
 

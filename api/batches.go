@@ -201,11 +201,11 @@ func (a *API) batchItems(ctx context.Context, f fields) (items []batchItem, name
 		case checkName(item.name) != nil:
 			err = one.wrong("name", "at most 255 characters without control characters")
 		case one.has("text") == one.has("document_id"):
-			err = problem("missing_field", one.path+"text", "give either %stext or %sdocument_id", one.path, one.path)
+			err = problem("missing_field", one.path+"text", "give either %stext or %sdocument_id", one.path, one.path).suggest("send one of the two")
 		case one.has("text") && item.text == "":
-			err = problem("empty_document", one.path+"text", "%stext is empty", one.path)
+			err = problem("empty_document", one.path+"text", "%stext is empty", one.path).suggest("give it text, or leave the document out")
 		case one.has("document_id") && !validID("doc_", item.documentID):
-			err = problem("not_found", one.path+"document_id", "there is no such document here")
+			err = problem("not_found", one.path+"document_id", "there is no such document here").suggest("look it up with GET /v1/documents, or send its text")
 		case one.has("strategy") || one.has("config") || one.has("configuration"):
 			item.plan, item.used, err = a.choice(ctx, one)
 		}
@@ -251,7 +251,9 @@ func viewOfBatch(b store.SubmittedBatch) Batch {
 	return v
 }
 
-func noBatch() error { return problem("not_found", "", "there is no such batch here") }
+func noBatch() error {
+	return problem("not_found", "id", "there is no such batch here").suggest("use the id that POST /v1/batches gave")
+}
 
 func (a *API) batch(ctx context.Context, id string) (store.SubmittedBatch, error) {
 	if !validID("bat_", id) {

@@ -19,6 +19,7 @@ const (
 type bodyError struct {
 	cause error
 	limit int64 // set when the body is longer than that
+	text  int64 // set too when what is too long is a document, of which there may be so much
 }
 
 func (e *bodyError) Error() string {
@@ -33,12 +34,15 @@ func (e *bodyError) Unwrap() error { return e.cause }
 func (e *bodyError) problem() *Problem {
 	switch {
 	case e.limit > 0:
-		return problem("too_large", "", "the body is longer than %s", size(e.limit))
+		if e.text > 0 {
+			return tooLong(e.text)
+		}
+		return problem("too_large", "body", "the body is longer than %s", size(e.limit)).suggest("send at most " + size(e.limit))
 	case errors.Is(e.cause, os.ErrDeadlineExceeded):
-		return problem("request_timeout", "", "the body must arrive at %d bytes a second after the first %d seconds",
+		return problem("request_timeout", "body", "the body must arrive at %d bytes a second after the first %d seconds",
 			bodyRate, int(bodyGrace.Seconds()))
 	}
-	p := problem("invalid_request", "", "the body ended before it was complete")
+	p := problem("invalid_request", "body", "the body ended before it was complete").suggest("send the body whole")
 	p.header = http.Header{"Connection": {"close"}}
 	return p
 }
@@ -48,19 +52,21 @@ type body struct {
 	r        io.Reader
 	conn     *http.ResponseController
 	limit    int64 // bytes that may come
+	text     int64 // bytes of text that may be in them, where it is a document
 	n        int64 // bytes that came
 	waited   time.Duration
 	extended time.Time // when the deadline was last moved
 	grace    time.Duration
 }
 
-// newBody guards r's body. A Content-Length beyond limit is refused before anything is read. The deadline
+// newBody guards r's body. A Content-Length beyond limit is refused before anything is read. text is what is said of a
+// document that is too long, whose form may add to it; 0 says limit. The deadline
 // needs no taking back: net/http does that at the body's end and before the next request.
-func (a *API) newBody(w http.ResponseWriter, r *http.Request, limit int64) (*body, error) {
+func (a *API) newBody(w http.ResponseWriter, r *http.Request, limit, text int64) (*body, error) {
 	if r.ContentLength > limit {
-		return nil, &bodyError{limit: limit}
+		return nil, &bodyError{limit: limit, text: text}
 	}
-	return &body{r: r.Body, conn: http.NewResponseController(w), limit: limit, grace: a.bodyGrace}, nil
+	return &body{r: r.Body, conn: http.NewResponseController(w), limit: limit, text: text, grace: a.bodyGrace}, nil
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -76,7 +82,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.waited += time.Since(now)
 	b.n += int64(n)
 	if b.n > b.limit {
-		return 0, &bodyError{limit: b.limit}
+		return 0, &bodyError{limit: b.limit, text: b.text}
 	}
 	if err != nil && err != io.EOF {
 		err = &bodyError{cause: err}

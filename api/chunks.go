@@ -151,9 +151,9 @@ func chunkQueryOf(r *http.Request) (q chunkQuery, err error) {
 		case err != nil:
 			return q, err
 		case q.at != nil:
-			return q, problem("invalid_value", name, "give either at_byte or at_char, not both")
+			return q, problem("invalid_value", name, "give either at_byte or at_char, not both").suggest("send one of the two")
 		case query.Has("cursor"), query.Has("limit"):
-			return q, problem("invalid_value", name, "%s says where the page begins and around how long it is: leave cursor and limit out", name)
+			return q, problem("invalid_value", name, "%s says where the page begins and around how long it is", name).suggest("leave cursor and limit out")
 		}
 		q.at = &store.Offset{At: int64(at), Chars: name == "at_char"}
 	}
@@ -213,7 +213,7 @@ func (a *API) documentChunks(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(ops) == 0 {
-		return problem("not_found", "", "no operation on the document has completed").suggest("submit one with document_id")
+		return problem("not_found", "id", "no operation on the document has completed").suggest("submit one with document_id")
 	}
 	return a.answerChunks(w, r, ops[0], q)
 }
@@ -233,7 +233,9 @@ func (a *API) oneChunk(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	missing := func() error { return problem("not_found", "", "the operation has no such chunk") }
+	noChunk := func() error {
+		return problem("not_found", "chunk", "the operation has no such chunk").suggest("use an index from 0, or the id of one of its chunks")
+	}
 	var index int64
 	switch {
 	case validID("chk_", name):
@@ -241,11 +243,11 @@ func (a *API) oneChunk(w http.ResponseWriter, r *http.Request) error {
 			return chunkID(op.DocumentSHA256, op.Strategy, op.Settings, c) == name
 		})
 		if err != nil {
-			return orNotFound(err, missing)
+			return orNotFound(err, noChunk)
 		}
 	default:
 		if index, err = strconv.ParseInt(name, 10, 64); err != nil || index < 0 || strconv.FormatInt(index, 10) != name {
-			return missing()
+			return noChunk()
 		}
 	}
 	stored, err := a.cfg.Store.Chunks(ctx, op.Owner, op.ID, index, 1, wanted(text))
@@ -253,7 +255,7 @@ func (a *API) oneChunk(w http.ResponseWriter, r *http.Request) error {
 		return orNotFound(err, noOperation)
 	}
 	if len(stored) == 0 || stored[0].Index != index {
-		return missing()
+		return noChunk()
 	}
 	writeJSON(w, http.StatusOK, viewOfChunk(op.DocumentSHA256, op.Strategy, op.Settings, stored[0], text, utf16))
 	return nil
@@ -311,7 +313,7 @@ func flag(query url.Values, name string, otherwise bool) (bool, error) {
 		return false, nil
 	}
 	if query.Has(name) {
-		return false, problem("invalid_value", name, "%s must be true or false", name)
+		return false, problem("invalid_value", name, "%s must be true or false", name).suggest("give true or false, or leave it out")
 	}
 	return otherwise, nil
 }

@@ -208,12 +208,11 @@ func (a *API) smallText(ctx context.Context, f fields) (string, error) {
 		return "", err
 	}
 	id, err := f.text("document_id")
-	tooLarge := problem("too_large", "text", "this takes %s of text; submit an operation for more", size(MaxPreview))
 	switch {
 	case err != nil:
 		return "", err
 	case f.has("text") && f.has("document_id"):
-		return "", problem("invalid_value", "document_id", "give either text or document_id, not both")
+		return "", problem("invalid_value", "document_id", "give either text or document_id, not both").suggest("send one of the two")
 	case f.has("document_id") && !principal(ctx).May(auth.DocumentsRead):
 		return "", lacks(auth.DocumentsRead)
 	case f.has("document_id"):
@@ -222,7 +221,7 @@ func (a *API) smallText(ctx context.Context, f fields) (string, error) {
 			return "", orNotFound(err, noDocumentID)
 		}
 		if doc.Bytes > MaxPreview {
-			return "", tooLarge
+			return "", tooLong(MaxPreview)
 		}
 		var b bytes.Buffer
 		err = a.cfg.Store.DocumentText(ctx, doc.Owner, doc.ID, &b)
@@ -230,9 +229,9 @@ func (a *API) smallText(ctx context.Context, f fields) (string, error) {
 	case !f.has("text"):
 		return "", problem("missing_field", "text", "the text is missing").suggest("use text or document_id")
 	case text == "":
-		return "", problem("empty_document", "text", "the text is empty")
+		return "", problem("empty_document", "text", "the text is empty").suggest("send some, or document_id in its place")
 	case len(text) > MaxPreview:
-		return "", tooLarge
+		return "", tooLong(MaxPreview)
 	}
 	var b bytes.Buffer
 	_, err = b.ReadFrom(extract.NewText(bytes.NewReader([]byte(text))))
@@ -240,7 +239,7 @@ func (a *API) smallText(ctx context.Context, f fields) (string, error) {
 }
 
 func noDocumentID() error {
-	return problem("not_found", "document_id", "there is no such document here")
+	return problem("not_found", "document_id", "there is no such document here").suggest("look it up with GET /v1/documents, or send its text")
 }
 
 // acquirePreview waits for a free processor for something that is answered at once.
@@ -348,7 +347,7 @@ func compareLate(ctx context.Context) error {
 	case context.Canceled:
 		return context.Canceled
 	}
-	return problem("preview_timeout", "", "the comparison took longer than %s; take less text or fewer strategies", compareTime)
+	return problem("preview_timeout", "", "the comparison took longer than %s", compareTime).suggest("take less text or fewer strategies")
 }
 
 // countTokens sums the tokens of all chunks of text.

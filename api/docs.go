@@ -145,7 +145,7 @@ func newDocsAssets() docsAssets {
 func (d docsAssets) serveFile(w http.ResponseWriter, r *http.Request) error {
 	file, ok := d.files[r.PathValue("file")]
 	if !ok {
-		return problem("not_found", "", "the documentation has no such file")
+		return problem("not_found", "file", "the documentation has no such file").suggest("see /docs")
 	}
 	return file.serve(w, r)
 }

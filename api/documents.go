@@ -132,7 +132,7 @@ func rangeOf(r *http.Request, tag string, size int64) (from, to int64, partial b
 		from, to = int64(a), int64(min(b, uint64(size)))+1
 	}
 	if to = min(to, size); from >= to {
-		p := problem("invalid_range", "Range", "the text has %d bytes", size)
+		p := problem("invalid_range", "Range", "the text has %d bytes", size).suggest(fmt.Sprintf("begin below %d", size))
 		p.header = http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", size)}}
 		return 0, 0, false, p
 	}

@@ -24,7 +24,10 @@ func (a *API) download(w http.ResponseWriter, r *http.Request) error {
 	media, ending, ok := export.Media(format)
 	if !ok {
 		p := problem("invalid_value", "format", "format must be one of %s, not %q", strings.Join(downloadFormats(), ", "), clip(format))
-		return p.suggest(use(nearest(format, downloadFormats())))
+		if like := nearest(format, downloadFormats()); like != "" {
+			return p.suggest(use(like))
+		}
+		return p.suggest("leave it out for jsonl")
 	}
 	text, err := flag(query, "text", true)
 	if err != nil {
@@ -39,7 +42,8 @@ func (a *API) download(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !op.Status.Final() {
-		return problem("operation_not_ended", "", "the operation is %s: wait for its end, or read its chunks as they come", op.Status)
+		return problem("operation_not_ended", "id", "the operation is %s", op.Status).
+			suggest("wait for its end, or read its chunks as they come")
 	}
 	plan, err := a.plans.get(op.Strategy, op.Settings)
 	if err != nil {

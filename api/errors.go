@@ -112,7 +112,7 @@ func errorsPage(csp string, shown []errorPage) page {
 func (p errorPages) show(w http.ResponseWriter, r *http.Request) error {
 	one, ok := p[r.PathValue("code")]
 	if !ok {
-		return problem("not_found", "", "there is no problem with that code")
+		return problem("not_found", "code", "there is no problem with that code").suggest("see /errors for all")
 	}
 	return one.serve(w, r)
 }

@@ -18,9 +18,9 @@ func (a *API) readJSON(w http.ResponseWriter, r *http.Request, limit int64, know
 	}
 	if media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "json" {
 		return fields{}, problem("unsupported_media_type", "Content-Type", "this takes application/json alone, not %q",
-			clip(media))
+			clip(media)).suggest("send JSON, with Content-Type: application/json")
 	}
-	b, err := a.newBody(w, r, limit)
+	b, err := a.newBody(w, r, limit, 0)
 	if err != nil {
 		return fields{}, err
 	}
@@ -48,7 +48,7 @@ func objectFields(path string, raw []byte, known []string) (fields, error) {
 	for _, m := range members {
 		if !slices.Contains(known, m.name) {
 			return f, problem("unknown_field", path+clip(m.name), "%s is not known here", path+clip(m.name)).
-				suggest(use(nearest(m.name, known)))
+				suggest(oneOf(m.name, known))
 		}
 		f.values[m.name] = m.value
 	}
@@ -58,14 +58,14 @@ func objectFields(path string, raw []byte, known []string) (fields, error) {
 func (f fields) has(name string) bool { return f.values[name] != nil }
 
 func (f fields) wrong(name, want string) *Problem {
-	return problem("invalid_value", f.path+name, "%s must be %s", f.path+name, want)
+	return problem("invalid_value", f.path+name, "%s must be %s", f.path+name, want).suggest("give " + want)
 }
 
 // needs reports the first of names that is missing.
 func (f fields) needs(names ...string) error {
 	for _, name := range names {
 		if !f.has(name) {
-			return problem("missing_field", f.path+name, "%s is missing", f.path+name)
+			return problem("missing_field", f.path+name, "%s is missing", f.path+name).suggest("give " + name)
 		}
 	}
 	return nil

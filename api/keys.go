@@ -265,7 +265,7 @@ func (a *API) listKeys(ctx context.Context, in *keysInput) (*keysOutput, error) 
 }
 
 func (a *API) revokeKey(ctx context.Context, in *keyInput) (*keyOutput, error) {
-	noKey := func() error { return problem("not_found", "", "there is no such key here") }
+	noKey := func() error { return missing("key", "/v1/keys") }
 	if !validID("key_", in.ID) {
 		return nil, noKey()
 	}
@@ -280,14 +280,14 @@ func (a *API) revokeKey(ctx context.Context, in *keyInput) (*keyOutput, error) {
 // checkBlock says what is wrong with a block's kind and value.
 func checkBlock(kind, value string) error {
 	if kind != "owner" && kind != "token" {
-		return problem("invalid_value", "kind", "kind must be owner or token")
+		return problem("invalid_value", "kind", "kind must be owner or token").suggest("use owner or token")
 	}
 	if value == "" || len(value) > 255 || !utf8.ValidString(value) {
-		return problem("invalid_value", "value", "value must have 1 to 255 bytes")
+		return problem("invalid_value", "value", "value must have 1 to 255 bytes").suggest("give the owner, or the jti of the token")
 	}
 	for _, r := range value {
 		if r < ' ' || r == 0x7f {
-			return problem("invalid_value", "value", "value may not have control characters")
+			return problem("invalid_value", "value", "value may not have control characters").suggest("give the owner, or the jti of the token")
 		}
 	}
 	return nil
@@ -354,7 +354,9 @@ func (a *API) deleteBlock(ctx context.Context, in *blockInput) (*struct{}, error
 	}
 	err := a.cfg.Store.Unblock(ctx, in.Kind, in.Value, act(ctx))
 	a.cfg.Gate.Forget()
-	return nil, orNotFound(err, func() error { return problem("not_found", "", "that is not blocked") })
+	return nil, orNotFound(err, func() error {
+		return problem("not_found", "value", "that is not blocked").suggest("look it up with GET /v1/blocks")
+	})
 }
 
 type (
@@ -410,11 +412,13 @@ func (a *API) createTicket(w http.ResponseWriter, r *http.Request) error {
 	}
 	if f.has("operation_id") {
 		if _, err := a.operation(r.Context(), id); err != nil {
-			return orNotFound(err, func() error { return problem("not_found", "operation_id", "there is no such operation here") })
+			return orNotFound(err, func() error {
+				return problem("not_found", "operation_id", "there is no such operation here").suggest("look it up with GET /v1/operations")
+			})
 		}
 	}
 	if !a.cfg.Gate.Keyed() {
-		return problem("invalid_request", "", "nothing has to be shown here, so tickets are not needed")
+		return problem("invalid_request", "", "nothing has to be shown here, so tickets are not needed").suggest("open the stream without one")
 	}
 	ticket, ends, err := a.cfg.Gate.Ticket(r.Context(), principal(r.Context()), id)
 	if err != nil {

@@ -102,10 +102,10 @@ func (rec *recorder) WriteHeader(status int) {
 	}
 	if rec.req.Pattern == "" && status >= 400 && rec.Header().Get("Content-Type") != problemType {
 		rec.replaced = true
-		p := problem("not_found", "", "there is no such page: /docs lists what there is")
+		p := noPage()
 		if status == http.StatusMethodNotAllowed {
-			p = problem("method_not_allowed", "", "%s is not allowed here, but %s", clip(rec.req.Method),
-				rec.Header().Get("Allow"))
+			p = problem("method_not_allowed", "", "%s is not allowed here", clip(rec.req.Method)).
+				suggest("use " + rec.Header().Get("Allow"))
 		}
 		p.RequestID = requestID(rec.req.Context())
 		rec.status = p.Status
@@ -118,6 +118,10 @@ func (rec *recorder) WriteHeader(status int) {
 	if !rec.hold(status) {
 		rec.ResponseWriter.WriteHeader(status)
 	}
+}
+
+func noPage() *Problem {
+	return problem("not_found", "", "there is no such page").suggest("see /docs for what there is")
 }
 
 // Write sends a piece of the answer.
@@ -234,7 +238,7 @@ func (a *API) admit(w http.ResponseWriter, r *http.Request, c *call) error {
 	}
 	// The mux would redirect a path with empty, . or .. segments to what they lead to; here they are just not found.
 	if p := r.URL.EscapedPath(); strings.Contains(p, "//") || strings.Contains(p, "/.") {
-		return problem("not_found", "", "there is no such page: /docs lists what there is")
+		return noPage()
 	}
 	return nil
 }

@@ -1,11 +1,24 @@
 package api
 
+import "strings"
+
 // use words a suggestion; "" stays "".
 func use(name string) string {
 	if name == "" {
 		return ""
 	}
 	return "use " + name
+}
+
+// oneOf suggests the name that was probably meant, or else all there are.
+func oneOf(name string, known []string) string {
+	switch {
+	case nearest(name, known) != "":
+		return use(nearest(name, known))
+	case len(known) == 0:
+		return "leave it out: nothing is known here"
+	}
+	return "leave it out; there are " + strings.Join(known, ", ")
 }
 
 // nearest gives the candidate that name was probably meant to be: the one with the fewest edits (insert, delete,

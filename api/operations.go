@@ -131,8 +131,13 @@ func (a *API) operation(ctx context.Context, id string) (store.Operation, error)
 	return op, orNotFound(err, noOperation)
 }
 
-func noOperation() error { return problem("not_found", "", "there is no such operation here") }
-func noDocument() error  { return problem("not_found", "", "there is no such document here") }
+func noOperation() error { return missing("operation", "/v1/operations") }
+func noDocument() error  { return missing("document", "/v1/documents") }
+
+// missing says that nothing has the path's id. What is somebody else's gets the same words as what is not there.
+func missing(what, list string) error {
+	return problem("not_found", "id", "there is no such %s here", what).suggest("look it up with GET " + list)
+}
 
 // orNotFound gives the problem that says what was not found instead of the store's plain error.
 func orNotFound(err error, notFound func() error) error {
@@ -242,7 +247,7 @@ func (a *API) retryOperation(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !op.Status.Final() {
-		return problem("operation_not_ended", "", "the operation is %s: cancel it or wait for its end", op.Status)
+		return problem("operation_not_ended", "id", "the operation is %s", op.Status)
 	}
 	leave, err := a.admission.enter(ctx, op.Owner, 0)
 	if err != nil {
@@ -251,7 +256,9 @@ func (a *API) retryOperation(w http.ResponseWriter, r *http.Request) error {
 	defer leave()
 	made, err := a.again(ctx, op, key)
 	if err != nil {
-		return orNotFound(err, func() error { return problem("not_found", "", "the operation's document has been deleted") })
+		return orNotFound(err, func() error {
+			return problem("not_found", "id", "the operation's document has been deleted").suggest("submit the document again")
+		})
 	}
 	return a.created(w, r, made, wait)
 }
@@ -330,10 +337,10 @@ func checkQuery(r *http.Request, known []string) error {
 	for _, name := range sortedKeys(query) {
 		if !slices.Contains(known, name) {
 			return problem("unknown_field", clip(name), "there is no query parameter %s here", clip(name)).
-				suggest(use(nearest(name, known)))
+				suggest(oneOf(name, known))
 		}
 		if len(query[name]) > 1 {
-			return problem("invalid_value", name, "%s is given twice", name)
+			return problem("invalid_value", name, "%s is given twice", name).suggest("give it once")
 		}
 	}
 	return nil

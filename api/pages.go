@@ -48,7 +48,7 @@ func (p pages) show(w http.ResponseWriter, r *http.Request) error { return p.ind
 func (p pages) serveFile(w http.ResponseWriter, r *http.Request) error {
 	file, ok := p.files[r.PathValue("file")]
 	if !ok {
-		return problem("not_found", "", "the pages have no such file")
+		return problem("not_found", "file", "the pages have no such file").suggest("load the page again")
 	}
 	return file.serve(w, r)
 }

@@ -61,7 +61,7 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 		seen = watch(from)
 		n, err := buf.ReadFrom(io.LimitReader(seen, MaxPreview+1))
 		if n > MaxPreview {
-			return problem("too_large", "text", "a preview takes %s of text; submit an operation for more", size(MaxPreview))
+			return tooLong(MaxPreview)
 		}
 		text = buf.Bytes()
 		return err
@@ -70,7 +70,7 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(text) == 0 {
-		return problem("empty_document", "text", "there is no text: send it as the body, or see /docs for other ways")
+		return problem("empty_document", "text", "there is no text")
 	}
 	declared, err := in.declaration()
 	if err != nil {
@@ -99,7 +99,7 @@ func (a *API) preview(w http.ResponseWriter, r *http.Request) error {
 	case "false":
 		texts, most = false, maxSpans
 	default:
-		return problem("invalid_value", "texts", "texts must be true or false")
+		return problem("invalid_value", "texts", "texts must be true or false").suggest("give true or false, or leave it out")
 	}
 	if in.limit != "" {
 		if limit, err = atoi("limit", in.limit, 1, most); err != nil {
@@ -142,7 +142,7 @@ func cut(ctx context.Context, plan chunk.Plan, text string, limit int, texts boo
 			if ctx.Err() == context.Canceled {
 				return p, ctx.Err()
 			}
-			return p, problem("preview_timeout", "", "the preview took longer than %s; submit an operation", previewTime)
+			return p, problem("preview_timeout", "", "the preview took longer than %s", previewTime)
 		}
 		if len(p.Data) == limit {
 			p.HasMore = true

@@ -129,7 +129,8 @@ func (a *API) saved(ctx context.Context, idOrName string) (chunk.Plan, store.Use
 		return chunk.Plan{}, used, lacks(auth.ConfigurationsRead)
 	}
 	missing := func() error {
-		return problem("not_found", "configuration", "there is no configuration with that id or name here")
+		return problem("not_found", "configuration", "there is no configuration with that id or name here").
+			suggest("look it up with GET /v1/configurations")
 	}
 	if idOrName == "" {
 		return chunk.Plan{}, used, missing()
@@ -140,17 +141,18 @@ func (a *API) saved(ctx context.Context, idOrName string) (chunk.Plan, store.Use
 	}
 	plan, err := a.plans.get(c.Strategy, c.Settings)
 	if err != nil {
-		return chunk.Plan{}, used, problem("invalid_value", "configuration", "the configuration cannot be used any more: %s", problemOf(err).Detail)
+		return chunk.Plan{}, used, problem("invalid_value", "configuration", "the configuration cannot be used any more: %s", problemOf(err).Detail).
+			suggest("correct it with PUT /v1/configurations/" + used.ID)
 	}
 	return plan, store.UsedConfiguration{ID: c.ID, Name: c.Name, Version: c.Version}, nil
 }
 
 // both refuses settings beside a saved configuration.
 func both(name string) error {
-	return problem("invalid_value", name, "give either configuration, or strategy and its settings, not both")
+	return problem("invalid_value", name, "give either configuration, or strategy and its settings, not both").suggest("send one of the two")
 }
 
-func noConfiguration() error { return problem("not_found", "", "there is no such configuration here") }
+func noConfiguration() error { return missing("configuration", "/v1/configurations") }
 
 func versionTag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
@@ -173,7 +175,8 @@ func (a *API) saveConfiguration(w http.ResponseWriter, r *http.Request) error {
 		tag := r.Header.Get("If-Match")
 		version, err := strconv.ParseInt(unquoted(tag), 10, 64)
 		if err != nil || versionTag(version) != tag || len(r.Header["If-Match"]) != 1 {
-			return problem("missing_field", "If-Match", `the header If-Match must have the ETag of what is to be changed, such as "3"`)
+			return problem("missing_field", "If-Match", `the header If-Match must have the ETag of what is to be changed, such as "3"`).
+				suggest("send the ETag of GET as If-Match")
 		}
 		c.Version = version
 	}
@@ -206,9 +209,9 @@ func (a *API) saveConfiguration(w http.ResponseWriter, r *http.Request) error {
 	case errors.Is(err, store.ErrExists):
 		return problem("name_taken", "name", "there is a configuration with that name already")
 	case errors.Is(err, store.ErrChanged):
-		return problem("changed_meanwhile", "If-Match", "it was changed meanwhile: read it again, and then change it")
+		return problem("changed_meanwhile", "If-Match", "it was changed meanwhile")
 	case errors.Is(err, store.ErrTooMany):
-		return problem("quota_exceeded", "", "there are %d configurations already: delete some first", store.MaxConfigurations)
+		return problem("quota_exceeded", "", "there are %d configurations already", store.MaxConfigurations).suggest("delete some first")
 	case err != nil:
 		return orNotFound(err, noConfiguration)
 	}

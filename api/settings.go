@@ -149,7 +149,7 @@ func atoi(param, text string, low, high int) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < low || n > high {
 		return 0, problem("invalid_value", param, "%s must be a whole number from %d to %d, not %q", param, low, high,
-			clip(text))
+			clip(text)).suggest(fmt.Sprintf("use %d to %d", low, high))
 	}
 	return n, nil
 }

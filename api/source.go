@@ -84,7 +84,8 @@ func (in *input) declaration() (d declared, err error) {
 	}
 	if in.invalid != "" {
 		if d.policy, err = extract.ParsePolicy(in.invalid); err != nil {
-			return d, problem("invalid_value", "invalid", "invalid must be reject, replace or bytes, not %q", clip(in.invalid))
+			return d, problem("invalid_value", "invalid", "invalid must be reject, replace or bytes, not %q", clip(in.invalid)).
+				suggest("use reject, replace or bytes")
 		}
 	}
 	return d, nil
@@ -154,7 +155,8 @@ func (a *API) decodeStaged(ctx context.Context, who string, staged *store.Staged
 	need := 4 * staged.Bytes // the source, its text, and the map between them
 	if need > jsonFree {
 		if !a.json.TryAcquire(min(need, jsonInFlight)) {
-			return nil, store.Source{}, problem("busy", "", "too many large documents in other encodings at once; UTF-8 has no such limit")
+			return nil, store.Source{}, problem("busy", "", "too many large documents in other encodings at once").
+				suggest("send it in UTF-8, which has no such limit, or again after Retry-After")
 		}
 		defer a.json.Release(min(need, jsonInFlight))
 	}

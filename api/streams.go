@@ -19,7 +19,7 @@ func (a *API) stream(socket bool) handler {
 		if socket {
 			if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 				return problem("upgrade_required", "Upgrade",
-					"this is a WebSocket (RFC 6455); the same events come as SSE from …/events")
+					"this is a WebSocket (RFC 6455)")
 			}
 			if err := sameOrigin(r); err != nil {
 				return err
@@ -42,7 +42,7 @@ func (a *API) stream(socket bool) handler {
 		}
 		who := principal(r.Context())
 		if id == "" && who.Operation != "" {
-			return problem("forbidden", "", "this ticket is for the events of one operation")
+			return problem("forbidden", "", "this ticket is for the events of one operation").suggest("ask for a ticket without operation_id")
 		}
 		if id != "" {
 			if who.Operation != "" && who.Operation != id {
@@ -117,7 +117,8 @@ func streamError(err error) error {
 	)
 	switch {
 	case errors.As(err, &since):
-		return problem("invalid_value", since.Param, "%s must be the number of an event; 0 replays all", since.Param)
+		return problem("invalid_value", since.Param, "%s must be the number of an event", since.Param).
+			suggest("use the id of the last event that arrived, 0 for all of them, or leave it out for the state now")
 	case errors.As(err, &handshake) && handshake.Upgrade:
 		return problem("upgrade_required", "Upgrade", "%s", handshake.Problem)
 	case errors.As(err, &handshake):
@@ -125,7 +126,7 @@ func streamError(err error) error {
 	case errors.Is(err, live.ErrStopping):
 		return problem("unavailable", "", "the server is stopping")
 	case errors.Is(err, live.ErrOwnerStreams):
-		return problem("rate_limited", "", "too many streams of this owner are open")
+		return problem("rate_limited", "", "too many streams of this owner are open").suggest("close some, or follow all operations on one with /v1/events")
 	case errors.Is(err, live.ErrTooManyStreams):
 		return problem("busy", "", "too many streams are open")
 	}

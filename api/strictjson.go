@@ -25,14 +25,14 @@ type member struct {
 func parseObject(b []byte) ([]member, error) {
 	s := scanner{b: b}
 	if !utf8.Valid(b) {
-		return nil, problem("invalid_utf8", "", "the JSON body is not valid UTF-8")
+		return nil, problem("invalid_utf8", "body", "the JSON body is not valid UTF-8")
 	}
 	s.space()
 	if s.i == len(b) {
-		return nil, s.errorf("there is no JSON here")
+		return nil, s.problem("there is no JSON here").suggest("send a JSON object")
 	}
 	if b[s.i] != '{' {
-		return nil, s.errorf("the body must be a JSON object")
+		return nil, s.problem("the body must be a JSON object").suggest("send an object, as docs/api.md shows for the route")
 	}
 	members, err := s.object(1, true)
 	if err != nil {
@@ -40,7 +40,7 @@ func parseObject(b []byte) ([]member, error) {
 	}
 	s.space()
 	if s.i != len(b) {
-		return nil, s.errorf("something follows the JSON object")
+		return nil, s.problem("something follows the JSON object").suggest("send one object, and nothing behind it")
 	}
 	return members, nil
 }
@@ -51,7 +51,11 @@ type scanner struct {
 }
 
 func (s *scanner) errorf(format string, args ...any) error {
-	return problem("invalid_json", "", "%s (at byte %d)", fmt.Sprintf(format, args...), s.i)
+	return s.problem(format, args...)
+}
+
+func (s *scanner) problem(format string, args ...any) *Problem {
+	return problem("invalid_json", "body", "%s (at byte %d)", fmt.Sprintf(format, args...), s.i)
 }
 
 func (s *scanner) space() {
@@ -186,7 +190,9 @@ func (s *scanner) object(depth int, keep bool) ([]member, error) {
 		}
 		name := unquote(raw)
 		if seen[name] {
-			return nil, s.errorf("the name %.64q appears twice in an object", name)
+			p := s.problem("the name %.64q appears twice in an object", name).suggest("give it once")
+			p.Param = clip(name)
+			return nil, p
 		}
 		if seen[name] = true; len(seen) > maxNames {
 			return nil, s.errorf("an object has more than %d names", maxNames)
@@ -338,7 +344,7 @@ func unquote(raw []byte) string {
 // stringValue gives the text of a member that must be a string.
 func (m member) stringValue() (string, error) {
 	if m.value[0] != '"' {
-		return "", problem("invalid_value", m.name, "%s must be a string", m.name)
+		return "", problem("invalid_value", m.name, "%s must be a string", m.name).suggest("write it in double quotes")
 	}
 	return unquote(m.value), nil
 }

@@ -59,7 +59,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 		return err
 	})
 	if err == nil && staged != nil && staged.Bytes == 0 {
-		err = problem("empty_document", "text", "the document has no text: send it as the body, or see /docs for other ways")
+		err = problem("empty_document", "text", "the document has no text")
 	}
 	if err != nil {
 		return errors.Join(err, discard(ctx, staged))
@@ -88,7 +88,7 @@ func (a *API) submit(w http.ResponseWriter, r *http.Request) error {
 	made, err := a.create(ctx, n, in.plan.Splitter)
 	if err != nil {
 		if errors.Is(err, store.ErrNotFound) {
-			err = problem("not_found", "document_id", "there is no such document here")
+			err = noDocumentID()
 		}
 		return errors.Join(err, discard(ctx, staged))
 	}
@@ -173,7 +173,7 @@ func idempotencyKey(r *http.Request) (string, error) {
 	}
 	if !ok {
 		return "", problem("invalid_value", "Idempotency-Key",
-			"an Idempotency-Key is 1 to 255 visible ASCII characters, given once")
+			"an Idempotency-Key is 1 to 255 visible ASCII characters, given once").suggest("use a UUID, for example")
 	}
 	return keys[0], nil
 }
@@ -215,7 +215,7 @@ func (a *API) receive(
 		return in, err
 	}
 	limit := map[string]int64{"raw": env.maxText, "form": env.maxText + maxEnvelope, "json": env.maxJSON}[kind]
-	b, err := a.newBody(w, r, limit)
+	b, err := a.newBody(w, r, limit, env.maxText)
 	if err != nil {
 		return in, err
 	}
@@ -233,7 +233,10 @@ func (a *API) receive(
 		}
 		p := problem("unknown_field", name, "with this content type, %s is not a query parameter but perhaps %s",
 			clip(name), where)
-		return in, p.suggest(use(nearest(name, env.alsoQuery)))
+		if like := nearest(name, env.alsoQuery); like != "" {
+			return in, p.suggest(use(like))
+		}
+		return in, p.suggest("move it into the body")
 	}
 	if kind == "form" {
 		err = a.receiveForm(r.Context(), multipart.NewReader(b, boundary), env, &in, sink)
@@ -248,7 +251,7 @@ func (a *API) receive(
 func bodyKind(r *http.Request) (kind, boundary, charset string, err error) {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return "", "", "", problem("unsupported_media_type", "Content-Encoding", "bodies are taken unpacked only, not as %q",
-			clip(enc))
+			clip(enc)).suggest("send it unpacked, without Content-Encoding")
 	}
 	given := r.Header["Content-Type"]
 	if len(given) == 0 || len(given) == 1 && given[0] == "" {
@@ -256,7 +259,7 @@ func bodyKind(r *http.Request) (kind, boundary, charset string, err error) {
 	}
 	media, params, err := mime.ParseMediaType(given[0])
 	if err != nil || len(given) > 1 {
-		return "", "", "", problem("unsupported_media_type", "Content-Type", "the Content-Type cannot be read")
+		return "", "", "", problem("unsupported_media_type", "Content-Type", "the Content-Type cannot be read").suggest("send one, such as text/plain, or none")
 	}
 	charset = params["charset"]
 	if strings.EqualFold(charset, "us-ascii") {
@@ -265,20 +268,22 @@ func bodyKind(r *http.Request) (kind, boundary, charset string, err error) {
 	switch {
 	case media == "multipart/form-data":
 		if params["boundary"] == "" {
-			return "", "", "", problem("unsupported_media_type", "Content-Type", "multipart/form-data needs a boundary")
+			return "", "", "", problem("unsupported_media_type", "Content-Type", "multipart/form-data needs a boundary").
+				suggest("let the HTTP library write the Content-Type of a form")
 		}
 		return "form", params["boundary"], "", nil
 	case media == "application/json":
 		if charset != "" && !strings.EqualFold(charset, "utf-8") {
-			return "", "", "", problem("unsupported_media_type", "Content-Type", "JSON is taken in UTF-8 only, not in %q", clip(charset))
+			return "", "", "", problem("unsupported_media_type", "Content-Type", "JSON is taken in UTF-8 only, not in %q", clip(charset)).
+				suggest("send it in UTF-8 (RFC 8259, section 8.1)")
 		}
 		return "json", "", "", nil
 	case strings.HasPrefix(media, "text/"), media == "application/octet-stream",
 		media == "application/x-www-form-urlencoded":
 		return "raw", "", charset, nil
 	}
-	return "", "", "", problem("unsupported_media_type", "Content-Type",
-		"%q is not taken: send text/*, application/octet-stream, multipart/form-data or application/json", clip(media))
+	return "", "", "", problem("unsupported_media_type", "Content-Type", "%q is not taken", clip(media)).
+		suggest("send text/*, application/octet-stream, multipart/form-data or application/json; of a picture, its text")
 }
 
 // parseQuery reads the query strictly: no broken escapes, no invalid UTF-8.
@@ -288,12 +293,14 @@ func parseQuery(r *http.Request) (url.Values, error) {
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, problem("invalid_request", "", "the query cannot be read: it has a broken escape or a semicolon")
+		return nil, problem("invalid_request", "", "the query cannot be read: it has a broken escape or a semicolon").
+			suggest("escape what the values have of % as %25 and of ; as %3B")
 	}
 	for name, values := range query {
 		for _, v := range append(values, name) {
 			if !utf8.ValidString(v) {
-				return nil, problem("invalid_utf8", clip(name), "the query is not valid UTF-8 after unescaping")
+				return nil, problem("invalid_utf8", clip(name), "the query is not valid UTF-8 after unescaping").
+					suggest("escape the bytes of its UTF-8: é as %C3%A9")
 			}
 		}
 	}
@@ -308,7 +315,7 @@ func takeWait(query url.Values) (time.Duration, error) {
 	}
 	delete(query, "wait")
 	if len(values) > 1 {
-		return 0, problem("invalid_value", "wait", "wait is given twice")
+		return 0, problem("invalid_value", "wait", "wait is given twice").suggest("give it once")
 	}
 	seconds, err := atoi("wait", values[0], 0, int(maxWait/time.Second))
 	return time.Duration(seconds) * time.Second, err
@@ -318,7 +325,7 @@ func takeWait(query url.Values) (time.Duration, error) {
 func (a *API) adopt(ctx context.Context, in *input, values url.Values, env envelope) error {
 	for name, texts := range values {
 		if len(texts) > 1 && !slices.Contains(a.settings[name], "array") {
-			return problem("invalid_value", clip(name), "%s is given twice", clip(name))
+			return problem("invalid_value", clip(name), "%s is given twice", clip(name)).suggest("give it once")
 		}
 		if _, ok := a.settings[name]; ok || slices.Contains(env.fields, name) || slices.Contains(env.rawFields, name) {
 			continue
@@ -384,11 +391,11 @@ func (a *API) plan(ctx context.Context, in *input, saved bool, strategy string, 
 func checkName(name string) error {
 	const most = 255
 	if utf8.RuneCountInString(name) > most {
-		return problem("invalid_value", "name", "name may have %d characters", most)
+		return problem("invalid_value", "name", "name may have at most %d characters", most).suggest("shorten it")
 	}
 	for _, r := range name {
 		if r < ' ' || r == 0x7f || r == utf8.RuneError {
-			return problem("invalid_value", "name", "name may not have control characters")
+			return problem("invalid_value", "name", "name may not have control characters").suggest("write it on one line, without tabs")
 		}
 	}
 	return nil
@@ -411,14 +418,15 @@ func (a *API) receiveForm(ctx context.Context, form *multipart.Reader, env envel
 			return formError(err)
 		}
 		if parts == maxParts {
-			return problem("invalid_request", "", "the form has more than %d parts", maxParts)
+			return problem("invalid_request", "body", "the form has more than %d parts", maxParts).suggest("send a part for the file and one for each setting")
 		}
 		switch name := part.FormName(); name {
 		case "":
-			return problem("invalid_request", "", "a part of the form has no name")
+			return problem("invalid_request", "body", "a part of the form has no name").suggest("name it in its Content-Disposition")
 		case "file", "text":
 			if seen {
-				return problem("invalid_value", name, "the form has more than one text; send one operation each")
+				return problem("invalid_value", name, "the form has more than one text").
+					suggest("send an operation for each, or all of them with POST /v1/batches")
 			}
 			seen, fileName = true, part.FileName()
 			if _, params, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err == nil {
@@ -436,13 +444,14 @@ func (a *API) receiveForm(ctx context.Context, form *multipart.Reader, env envel
 				return formError(err)
 			}
 			if len(value) > maxField || !utf8.Valid(value) || !utf8.ValidString(name) {
-				return problem("invalid_value", clip(name), "%s must be at most %d bytes of UTF-8", clip(name), maxField)
+				return problem("invalid_value", clip(name), "%s must be at most %d bytes of UTF-8", clip(name), maxField).
+					suggest("shorten it; the document goes into the part called file")
 			}
 			fields.Add(name, string(value))
 		}
 	}
 	if !seen {
-		return problem("missing_field", "file", "the form has no part called file")
+		return problem("missing_field", "file", "the form has no part called file").suggest("send the document as the part called file")
 	}
 	if _, ok := fields["name"]; !ok && slices.Contains(env.fields, "name") && fileName != "" {
 		if base := path.Base(strings.ReplaceAll(fileName, `\`, "/")); checkName(base) == nil {
@@ -465,7 +474,8 @@ func formError(err error) error {
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, multipart.ErrMessageTooLarge) ||
 		strings.HasPrefix(err.Error(), "multipart: ") || strings.HasPrefix(err.Error(), "malformed MIME") {
-		return problem("invalid_request", "", "the form is not valid multipart/form-data (RFC 7578), or it ends too early")
+		return problem("invalid_request", "body", "the form is not valid multipart/form-data (RFC 7578), or it ends too early").
+			suggest("let the HTTP library write the form, and send it whole")
 	}
 	return err
 }
@@ -480,7 +490,8 @@ func (a *API) readAll(r *http.Request, b *body, limit int64) (raw []byte, releas
 	release = func() {}
 	if expect > jsonFree {
 		if !a.json.TryAcquire(expect) {
-			return nil, nil, problem("busy", "", "too many large JSON bodies at once; a raw body has no such limit")
+			return nil, nil, problem("busy", "", "too many large JSON bodies at once").
+				suggest("send it as a raw body, which has no such limit, or again after Retry-After")
 		}
 		release = func() { a.json.Release(expect) }
 	}
@@ -508,7 +519,7 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 	}
 	defer release()
 	if len(raw) == 0 {
-		return problem("empty_document", "text", "the body is empty: send {\"text\":\"…\"}")
+		return problem("empty_document", "text", "the body is empty").suggest(`send {"text":"…"}`)
 	}
 	members, err := parseObject(raw)
 	if err != nil {
@@ -525,7 +536,7 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 			if _, ok := a.settings[m.name]; ok {
 				return p.suggest("put it into config")
 			}
-			return p.suggest(use(nearest(m.name, known)))
+			return p.suggest(oneOf(m.name, known))
 		}
 		var err error
 		given[m.name] = true
@@ -538,7 +549,7 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 		case "document_id":
 			in.documentID, err = m.stringValue()
 			if err == nil && in.documentID == "" {
-				err = problem("invalid_value", "document_id", "document_id is empty")
+				err = problem("invalid_value", "document_id", "document_id is empty").suggest("give a document's id, or text in its place")
 			}
 		case "name":
 			in.name, err = m.stringValue()
@@ -551,15 +562,15 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 			*in.webhook, err = m.stringValue()
 		case "limit":
 			if in.limit = string(m.value); !isNumber(in.limit) {
-				err = problem("invalid_value", "limit", "limit must be a number")
+				err = problem("invalid_value", "limit", "limit must be a number").suggest("write it without quotes")
 			}
 		case "texts":
 			if in.texts = string(m.value); in.texts != "true" && in.texts != "false" {
-				err = problem("invalid_value", "texts", "texts must be true or false")
+				err = problem("invalid_value", "texts", "texts must be true or false").suggest("write true or false without quotes")
 			}
 		case "config":
 			if settings = m.value; settings[0] != '{' {
-				err = problem("invalid_value", "config", "config must be an object")
+				err = problem("invalid_value", "config", "config must be an object").suggest(`send one such as {"chunk_size":1000}`)
 			}
 		}
 		if err != nil {
@@ -568,7 +579,7 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 	}
 	switch {
 	case text != nil && in.documentID != "":
-		return problem("invalid_value", "document_id", "give either text or document_id, not both")
+		return problem("invalid_value", "document_id", "give either text or document_id, not both").suggest("send one of the two")
 	case text == nil && in.documentID == "":
 		return problem("missing_field", "text", "the text is missing").suggest("use text or document_id")
 	}
@@ -580,7 +591,7 @@ func (a *API) receiveJSON(r *http.Request, b *body, env envelope, in *input, sin
 	}
 	if text == nil {
 		if !validID("doc_", in.documentID) {
-			return problem("not_found", "document_id", "there is no such document here")
+			return noDocumentID()
 		}
 		return nil
 	}

@@ -52,7 +52,7 @@ func (a *API) tokens(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(text) > maxTokens {
-		return problem("too_large", "text", "tokens are listed for %s of text; a chunk is meant", size(maxTokens))
+		return problem("too_large", "text", "tokens are listed for %s of text", size(maxTokens)).suggest("send a chunk at a time")
 	}
 	name, err := a.tokenizer(f, "tokenizer", chunk.DefaultTokenizer)
 	if err != nil {

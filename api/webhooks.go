@@ -155,7 +155,7 @@ func (a *API) registerWebhooks() {
 	})
 }
 
-func noWebhook() error            { return problem("not_found", "", "there is no such webhook here") }
+func noWebhook() error            { return missing("webhook", "/v1/webhooks") }
 func orNoWebhook(err error) error { return orNotFound(err, noWebhook) }
 
 func (a *API) webhook(ctx context.Context, id string) (store.Webhook, error) {
@@ -191,7 +191,7 @@ func (a *API) createWebhook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if err := a.cfg.Webhooks.CheckURL(n.URL); err != nil {
-		return problem("invalid_value", "url", "%s", err)
+		return problem("invalid_value", "url", "%s", err).suggest("give an address such as https://example.com/hook, of a host that may be reached")
 	}
 	if n.Name, err = f.text("name"); err != nil {
 		return err
@@ -219,7 +219,7 @@ func (a *API) createWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	made, err := a.cfg.Store.CreateWebhook(ctx, n)
 	if errors.Is(err, store.ErrTooMany) {
-		return problem("quota_exceeded", "", "there are %d webhooks already: delete some first", store.MaxWebhooks)
+		return problem("quota_exceeded", "", "there are %d webhooks already", store.MaxWebhooks).suggest("delete some first")
 	}
 	if err != nil {
 		return err
@@ -274,5 +274,7 @@ func (a *API) deliveries(ctx context.Context, in *deliveriesInput) (*deliveriesO
 // hook checks the webhook that a submission names.
 func (a *API) hook(ctx context.Context, id string) error {
 	_, err := a.webhook(ctx, id)
-	return orNotFound(err, func() error { return problem("not_found", "webhook", "there is no such webhook here") })
+	return orNotFound(err, func() error {
+		return problem("not_found", "webhook", "there is no such webhook here").suggest("look it up with GET /v1/webhooks")
+	})
 }

@@ -86,13 +86,13 @@ func TestHierarchicalLinks(t *testing.T) {
 func TestHierarchicalRefuses(t *testing.T) {
 	t.Parallel()
 	for settings, want := range map[string]string{
-		`{"child_sizes":[]}`:                        `child_sizes: has 0 sizes: it takes 1 to 3 (give sizes such as [250,62])`,
-		`{"child_sizes":[900,800,700,600]}`:         `child_sizes: has 4 sizes: it takes 1 to 3 (give sizes such as [250,62])`,
+		`{"child_sizes":[]}`:                        `child_sizes has 0 sizes: it takes 1 to 3 (give sizes such as [250,62])`,
+		`{"child_sizes":[900,800,700,600]}`:         `child_sizes has 4 sizes: it takes 1 to 3 (give sizes such as [250,62])`,
 		`{"child_sizes":[1000]}`:                    `child_sizes: 1000 is out of range: it must be at least 1 and less than 1000, the size of its parent, in chars (give sizes such as [250,62])`,
 		`{"child_sizes":[100,200]}`:                 `child_sizes: 200 is out of range: it must be at least 1 and less than 100, the size of its parent, in chars (give sizes such as [250,62])`,
 		`{"child_sizes":[0]}`:                       `child_sizes: 0 is out of range: it must be at least 1 and less than 1000, the size of its parent, in chars (give sizes such as [250,62])`,
-		`{"child_sizes":["a"]}`:                     `child_sizes: must be a whole number, not the string "a"`,
-		`{"child_sizes":7}`:                         `child_sizes: must be an array of whole numbers, not 7`,
+		`{"child_sizes":["a"]}`:                     `child_sizes must be a whole number, not the string "a" (give a whole number)`,
+		`{"child_sizes":7}`:                         `child_sizes must be an array of whole numbers, not 7 (give an array of whole numbers)`,
 		`{"child_sizes":[100],"chunk_overlap":100}`: `chunk_overlap: 100 is out of range: it must stay below the smallest of child_sizes, 100 chars (use 20)`,
 		`{"chunk_size":3}`:                          `chunk_size: 3 leaves no room for children: it must be at least 4 chars (use 1000, the default, or any larger size)`,
 	} {

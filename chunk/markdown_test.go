@@ -346,8 +346,8 @@ func TestMarkdownRefuses(t *testing.T) {
 	t.Parallel()
 	for settings, want := range map[string]string{
 		`{"split_headings":7}`:    "split_headings: 7 is out of range, which is 0 to 6 (use 2 for a chunk at each heading of the first two levels, or leave it out)",
-		`{"split_headings":"h2"}`: `split_headings: must be a whole number, not the string "h2"`,
-		`{"context_in_size":1}`:   "context_in_size: must be true or false, not 1",
+		`{"split_headings":"h2"}`: `split_headings must be a whole number, not the string "h2" (give a whole number)`,
+		`{"context_in_size":1}`:   "context_in_size must be true or false, not 1 (give true or false)",
 	} {
 		if _, err := chunk.Parse("markdown", []byte(settings)); err == nil || err.Error() != want {
 			t.Errorf("%s:\n got %v\nwant %s", settings, err, want)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,7 +58,7 @@ func (p Parser) Parse(strategy string, settings []byte) (Plan, error) {
 	}
 	canonical, err := json.Marshal(c)
 	if err != nil {
-		return Plan{}, &ParamError{Param: configParam, Problem: err.Error(), Code: CodeInvalidJSON}
+		return Plan{}, badJSON("cannot be written: %v", err)
 	}
 	plan := Plan{Strategy: name, Settings: canonical, Splitter: c}
 	if r, ok := c.(*recursive); ok && r.Compat == compatLangchain { // it has another look-ahead, and cannot be streamed
@@ -78,17 +79,26 @@ const (
 const configParam = "config"
 
 // ParamError says which parameter of Parse is wrong. Param is the field's name, "strategy", or "config" for the
-// settings as a whole; Problem and Suggestion are short English phrases, Suggestion may be empty.
+// settings as a whole; Problem and Suggestion are short English phrases, and Suggestion says
+// what to write in its place.
 type ParamError struct {
 	Param, Problem, Suggestion string
 	Code                       string // one of the Code constants
 }
 
 func (e *ParamError) Error() string {
-	if e.Suggestion == "" {
-		return e.Param + ": " + e.Problem
+	return e.Sentence(e.Param) + " (" + e.Suggestion + ")"
+}
+
+// Sentence is the problem with the parameter under the name that the reader knows it by, such as a flag's: "chunk_size
+// must be a whole number", or "chunk_size: 0 is out of range" where the value is what the sentence is about.
+func (e *ParamError) Sentence(name string) string {
+	first, _, _ := strings.Cut(e.Problem, " ")
+	switch first {
+	case "is", "must", "may", "has", "means":
+		return name + " " + e.Problem
 	}
-	return e.Param + ": " + e.Problem + " (" + e.Suggestion + ")"
+	return name + ": " + e.Problem
 }
 
 // field is one setting: its name, its JSON Schema, and how its value is kept.
@@ -149,9 +159,7 @@ func (v value) texts(to *[]string) *ParamError {
 		return e
 	}
 	if len(s) > maxList {
-		return &ParamError{
-			Param: v.name, Code: CodeInvalidValue, Problem: fmt.Sprintf("has %d values, above %d", len(s), maxList),
-		}
+		return v.tooMany(len(s))
 	}
 	*to = make([]string, len(s))
 	for i := range s {
@@ -166,8 +174,11 @@ func (v value) integers(to *[]int) *ParamError {
 		return v.wrong("an array of whole numbers")
 	}
 	var raw []json.RawMessage
-	if err := json.Unmarshal(v.raw, &raw); err != nil || len(raw) > maxList {
-		return v.wrong(fmt.Sprintf("an array of at most %d whole numbers", maxList))
+	if err := json.Unmarshal(v.raw, &raw); err != nil {
+		return v.wrong("an array of whole numbers")
+	}
+	if len(raw) > maxList {
+		return v.tooMany(len(raw))
 	}
 	*to = make([]int, len(raw))
 	for i, r := range raw {
@@ -188,20 +199,24 @@ func (v value) integer(to *int) *ParamError {
 		return v.wrong("a whole number")
 	}
 	i, err := strconv.ParseInt(n.String(), 10, strconv.IntSize)
-	switch {
-	case errors.Is(err, strconv.ErrRange):
-		return &ParamError{
-			Param: v.name, Code: CodeInvalidValue,
-			Problem: fmt.Sprintf("%s is out of range: no setting is above %d", clip(n.String()), maxSize),
-		}
-	case err != nil:
-		e := v.wrong("a whole number")
-		e.Suggestion = "write it in digits, without fraction or exponent"
-		return e
-	default:
+	if err == nil {
 		*to = int(i)
+		return nil
 	}
-	return nil
+	e := &ParamError{Param: v.name, Code: CodeInvalidValue}
+	// JSON has no integers (RFC 8259, section 6), so 1e3 is as whole as 1000: what is asked for is that it be written so.
+	switch f, _ := strconv.ParseFloat(n.String(), 64); { // infinite when it is beyond all bounds
+	case math.Abs(f) > maxSize:
+		e.Problem = fmt.Sprintf("%s is out of range: no setting is above %d", clip(n.String()), maxSize)
+		e.Suggestion = fmt.Sprintf("use %d at most", maxSize)
+	case f == math.Trunc(f):
+		e.Problem = "must be written in digits, without fraction or exponent, not as " + clip(n.String())
+		e.Suggestion = fmt.Sprintf("write %.0f", f)
+	default:
+		e = v.wrong("a whole number")
+		e.Suggestion = "write it in digits, without fraction or exponent"
+	}
+	return e
 }
 
 func (v value) text(to *string) *ParamError {
@@ -213,8 +228,15 @@ func (v value) text(to *string) *ParamError {
 	return nil
 }
 
+func (v value) tooMany(n int) *ParamError {
+	return &ParamError{
+		Param: v.name, Code: CodeInvalidValue, Problem: fmt.Sprintf("has %d values, above %d", n, maxList),
+		Suggestion: fmt.Sprintf("give at most %d", maxList),
+	}
+}
+
 func (v value) wrong(want string) *ParamError {
-	e := &ParamError{Param: v.name, Code: CodeInvalidValue}
+	e := &ParamError{Param: v.name, Code: CodeInvalidValue, Suggestion: "give " + want}
 	switch t := v.token.(type) {
 	case nil:
 		e.Problem = fmt.Sprintf("must be %s, not null", want)

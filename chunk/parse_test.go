@@ -89,17 +89,17 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 		`strategy: "\xff\x00*../" is not a strategy (use STRATEGIES)`,
 	},
 
-	{"", `{"chunk_sice":5}`, "unknown_field", `chunk_sice: is not a setting of recursive (use "chunk_size")`},
-	{"", `{"chunkSize":5}`, "unknown_field", `chunkSize: is not a setting of recursive (use "chunk_size")`},
-	{"", `{"CHUNK_SIZE":5}`, "unknown_field", `CHUNK_SIZE: is not a setting of recursive (use "chunk_size")`},
-	{"character", `{"overlap":5}`, "unknown_field", `overlap: is not a setting of fixed_size (use "chunk_overlap")`},
+	{"", `{"chunk_sice":5}`, "unknown_field", `chunk_sice is not a setting of recursive (use "chunk_size")`},
+	{"", `{"chunkSize":5}`, "unknown_field", `chunkSize is not a setting of recursive (use "chunk_size")`},
+	{"", `{"CHUNK_SIZE":5}`, "unknown_field", `CHUNK_SIZE is not a setting of recursive (use "chunk_size")`},
+	{"character", `{"overlap":5}`, "unknown_field", `overlap is not a setting of fixed_size (use "chunk_overlap")`},
 	{
 		"", `{"max_tokens":5}`, "unknown_field",
-		`max_tokens: is not a setting of recursive (use "chunk_size" with "unit":"tokens")`,
+		`max_tokens is not a setting of recursive (use "chunk_size" with "unit":"tokens")`,
 	},
 	{
 		"", `{"maxCharacters":5}`, "unknown_field",
-		`maxCharacters: is not a setting of recursive (use "chunk_size" with "unit":"chars")`,
+		`maxCharacters is not a setting of recursive (use "chunk_size" with "unit":"chars")`,
 	},
 	{
 		"", `{"":5}`, "unknown_field",
@@ -107,7 +107,7 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"colour":[[[{}]]]}`, "unknown_field",
-		`colour: is not a setting of recursive (the settings are RECURSIVE)`,
+		`colour is not a setting of recursive (the settings are RECURSIVE)`,
 	},
 
 	{"", `{"compat":"chonkie"}`, "invalid_value", `compat: "chonkie" is not one of its values (use langchain)`},
@@ -117,7 +117,7 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"separators":[]}`, "invalid_value",
-		`separators: has 0 values: it takes 1 to 100 (leave it out for the default)`,
+		`separators has 0 values: it takes 1 to 100 (leave it out for the default)`,
 	},
 	{
 		"", `{"separators":["` + strings.Repeat("a", 101) + `"]}`, "invalid_value",
@@ -138,11 +138,11 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"separators":["a"],"keep_separator":1}`, "invalid_value",
-		`keep_separator: must be "end", "start" or true, not 1`,
+		`keep_separator must be "end", "start" or true, not 1 (give "end", "start" or true)`,
 	},
 	{
 		"", `{"keep_separator":"start"}`, "invalid_value",
-		`keep_separator: means nothing without separators: recursive's own stay at the end of a chunk ` +
+		`keep_separator means nothing without separators: recursive's own stay at the end of a chunk ` +
 			`(leave it out, or give "separators")`,
 	},
 	{
@@ -160,19 +160,19 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"compat":"langchain","min_chunk_size":5}`, "invalid_value",
-		`min_chunk_size: means nothing with compat (leave it out: LangChain has no such setting)`,
+		`min_chunk_size means nothing with compat (leave it out: LangChain has no such setting)`,
 	},
 	{
 		"", `{"compat":"langchain","soft_chunk_size":5}`, "invalid_value",
-		`soft_chunk_size: means nothing with compat (leave it out: LangChain has no such setting)`,
+		`soft_chunk_size means nothing with compat (leave it out: LangChain has no such setting)`,
 	},
 	{
 		"", `{"compat":"langchain","overlap_mode":"boundary"}`, "invalid_value",
-		`overlap_mode: means nothing with compat (leave it out: LangChain has no such setting)`,
+		`overlap_mode means nothing with compat (leave it out: LangChain has no such setting)`,
 	},
 	{
 		"", `{"compat":"langchain","separators":[]}`, "invalid_value",
-		`separators: has 0 values: it takes 1 to 100 (leave it out for the default)`,
+		`separators has 0 values: it takes 1 to 100 (leave it out for the default)`,
 	},
 	{
 		"", `{"compat":"langchain","separators":["a","","b"]}`, "invalid_value",
@@ -202,28 +202,40 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"chunk_size":100000000000000000000}`, "invalid_value",
-		`chunk_size: 100000000000000000000 is out of range: no setting is above 1073741824`,
+		`chunk_size: 100000000000000000000 is out of range: no setting is above 1073741824 (use 1073741824 at most)`,
 	},
 	{
 		"", `{"chunk_size":10.0}`, "invalid_value",
-		`chunk_size: must be a whole number, not 10.0 (write it in digits, without fraction or exponent)`,
+		`chunk_size must be written in digits, without fraction or exponent, not as 10.0 (write 10)`,
 	},
 	{
 		"", `{"chunk_size":1e3}`, "invalid_value",
-		`chunk_size: must be a whole number, not 1e3 (write it in digits, without fraction or exponent)`,
+		`chunk_size must be written in digits, without fraction or exponent, not as 1e3 (write 1000)`,
+	},
+	{
+		"", `{"chunk_size":1.5}`, "invalid_value",
+		`chunk_size must be a whole number, not 1.5 (write it in digits, without fraction or exponent)`,
+	},
+	{
+		"", `{"chunk_size":1e12}`, "invalid_value",
+		`chunk_size: 1e12 is out of range: no setting is above 1073741824 (use 1073741824 at most)`,
+	},
+	{
+		"", `{"chunk_size":-1e999999999}`, "invalid_value",
+		`chunk_size: -1e999999999 is out of range: no setting is above 1073741824 (use 1073741824 at most)`,
 	},
 	{
 		"", `{"chunk_size":"100"}`, "invalid_value",
-		`chunk_size: must be a whole number, not the string "100" (write it without quotes)`,
+		`chunk_size must be a whole number, not the string "100" (write it without quotes)`,
 	},
 	{
 		"", `{"chunk_size":null}`, "invalid_value",
-		`chunk_size: must be a whole number, not null (leave the field out for its default)`,
+		`chunk_size must be a whole number, not null (leave the field out for its default)`,
 	},
-	{"", `{"chunk_size":true}`, "invalid_value", `chunk_size: must be a whole number, not true`},
-	{"", `{"chunk_size":{}}`, "invalid_value", `chunk_size: must be a whole number, not an object`},
-	{"", `{"unit":["chars"]}`, "invalid_value", `unit: must be a string, not an array`},
-	{"", `{"unit":1}`, "invalid_value", `unit: must be a string, not 1`},
+	{"", `{"chunk_size":true}`, "invalid_value", `chunk_size must be a whole number, not true (give a whole number)`},
+	{"", `{"chunk_size":{}}`, "invalid_value", `chunk_size must be a whole number, not an object (give a whole number)`},
+	{"", `{"unit":["chars"]}`, "invalid_value", `unit must be a string, not an array (give a string)`},
+	{"", `{"unit":1}`, "invalid_value", `unit must be a string, not 1 (give a string)`},
 	{
 		"", `{"chunk_size":100,"chunk_overlap":100}`, "invalid_value",
 		`chunk_overlap: 100 is out of range, which is 0 to 99: it must stay below chunk_size, 100 chars (use 20)`,
@@ -234,12 +246,12 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"chunk_overlap":"150%"}`, "invalid_value",
-		`chunk_overlap: must be a whole number or a percentage, not the string "150%" ` +
+		`chunk_overlap must be a whole number or a percentage, not the string "150%" ` +
 			`(write 200, or "20%" for a share of chunk_size, "99%" at most)`,
 	},
 	{
 		"", `{"chunk_overlap":"20"}`, "invalid_value",
-		`chunk_overlap: must be a whole number or a percentage, not the string "20" ` +
+		`chunk_overlap must be a whole number or a percentage, not the string "20" ` +
 			`(write 200, or "20%" for a share of chunk_size, "99%" at most)`,
 	},
 	{
@@ -265,51 +277,51 @@ var badSettings = []struct{ strategy, settings, wantCode, wantError string }{
 	},
 	{
 		"", `{"unit":"tokens","tokenizer":"cl100k"}`, "invalid_value",
-		`tokenizer: "cl100k": token: "cl100k" is not an encoding: they are cl100k_base, o200k_base, p50k_base, r50k_base`,
+		`tokenizer: "cl100k": token: "cl100k" is not an encoding: they are cl100k_base, o200k_base, p50k_base, r50k_base (leave the field out for cl100k_base)`,
 	},
 	{
 		"", `{"tokenizer":"cl100k_base"}`, "invalid_value",
-		`tokenizer: means nothing with the unit chars (leave it out, or use "unit":"tokens")`,
+		`tokenizer means nothing with the unit chars (leave it out, or use "unit":"tokens")`,
 	},
-	{"", `{"tokenizer":""}`, "invalid_value", `tokenizer: may not be empty (leave the field out for cl100k_base)`},
+	{"", `{"tokenizer":""}`, "invalid_value", `tokenizer may not be empty (leave the field out for cl100k_base)`},
 
-	{"", `{"chunk_size":1,"chunk_size":2}`, "invalid_json", `chunk_size: is given twice (give it once)`},
-	{"", `{"chunk_size":1,"chunk\u005fsize":1}`, "invalid_json", `chunk_size: is given twice (give it once)`},
+	{"", `{"chunk_size":1,"chunk_size":2}`, "invalid_json", `chunk_size is given twice (give it once)`},
+	{"", `{"chunk_size":1,"chunk\u005fsize":1}`, "invalid_json", `chunk_size is given twice (give it once)`},
 	{
 		"", `null`, "invalid_json",
-		`config: must be a JSON object (send an object such as {"chunk_size":1000})`,
+		`config must be a JSON object (send an object such as {"chunk_size":1000})`,
 	},
 	{
 		"", `[]`, "invalid_json",
-		`config: must be a JSON object (send an object such as {"chunk_size":1000})`,
+		`config must be a JSON object (send an object such as {"chunk_size":1000})`,
 	},
 	{
 		"", `{} {}`, "invalid_json",
-		`config: is not one JSON object: invalid character '{' after top-level value at byte 4 ` +
+		`config is not one JSON object: invalid character '{' after top-level value at byte 4 ` +
 			`(send an object such as {"chunk_size":1000})`,
 	},
 	{
 		"", `{"chunk_size":1,}`, "invalid_json",
-		`config: is not one JSON object: invalid character '}' looking for beginning of object key string at byte 17 ` +
+		`config is not one JSON object: invalid character '}' looking for beginning of object key string at byte 17 ` +
 			`(send an object such as {"chunk_size":1000})`,
 	},
 	{
 		"", `{"chunk_size":1`, "invalid_json",
-		`config: is not one JSON object: unexpected end of JSON input at byte 15 ` +
+		`config is not one JSON object: unexpected end of JSON input at byte 15 ` +
 			`(send an object such as {"chunk_size":1000})`,
 	},
 	{
 		"", "{\"unit\":\"\xff\"}", "invalid_json",
-		`config: is not valid UTF-8 (send an object such as {"chunk_size":1000})`,
+		`config is not valid UTF-8 (send an object such as {"chunk_size":1000})`,
 	},
 	{
 		"", "\x00", "invalid_json",
-		`config: is not one JSON object: invalid character '\x00' looking for beginning of value at byte 1 ` +
+		`config is not one JSON object: invalid character '\x00' looking for beginning of value at byte 1 ` +
 			`(send an object such as {"chunk_size":1000})`,
 	},
 	{
 		"", strings.Repeat(" ", 70000), "invalid_json",
-		`config: must be at most 65536 bytes, not 70000 (send an object such as {"chunk_size":1000})`,
+		`config must be at most 65536 bytes, not 70000 (send an object such as {"chunk_size":1000})`,
 	},
 }
 

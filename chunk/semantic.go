@@ -79,7 +79,10 @@ func (s *semantic) check(p Parser) *ParamError {
 	}
 	d, err := p.Distance(s.Distance)
 	if err != nil {
-		return &ParamError{Param: "distance", Code: CodeInvalidValue, Problem: quote(s.Distance) + ": " + err.Error()}
+		return &ParamError{
+			Param: "distance", Code: CodeInvalidValue, Problem: quote(s.Distance) + ": " + err.Error(),
+			Suggestion: "leave the field out for " + lexicalName,
+		}
 	}
 	s.distance = d
 	return nil

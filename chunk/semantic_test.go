@@ -86,7 +86,7 @@ func TestSemanticDistance(t *testing.T) {
 			t.Error("did not cut where the distance is greatest")
 		}
 		if _, err := p.Parse("semantic", []byte(`{"distance":"other"}`)); err == nil ||
-			err.Error() != `distance: "other": unknown` {
+			err.Error() != `distance: "other": unknown (leave the field out for lexical)` {
 			t.Errorf("got %v", err)
 		}
 	}

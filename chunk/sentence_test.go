@@ -549,8 +549,8 @@ func TestSentenceSettings(t *testing.T) {
 		`{"max_sentences":-1}`:          `max_sentences: -1 is out of range, which is 0 to 1073741824 (use 1 for a chunk a sentence, or leave it out)`,
 		`{"abbreviations":["et al."]}`:  `abbreviations: "et al." holds more than letters, digits, full stops and hyphens (give words such as "approx"; of "et al." only the last, "al")`,
 		`{"abbreviations":["a","."]}`:   `abbreviations: "." is empty (give words such as "approx"; of "et al." only the last, "al")`,
-		`{"abbreviations":"approx"}`:    `abbreviations: must be an array of strings, not the string "approx"`,
-		`{"min_sentences_per_chunk":2}`: `min_sentences_per_chunk: is not a setting of sentence (leave it out, or use "min_chunk_size"; "max_sentences" is the most a chunk holds)`,
+		`{"abbreviations":"approx"}`:    `abbreviations must be an array of strings, not the string "approx" (give an array of strings)`,
+		`{"min_sentences_per_chunk":2}`: `min_sentences_per_chunk is not a setting of sentence (leave it out, or use "min_chunk_size"; "max_sentences" is the most a chunk holds)`,
 	} {
 		if _, err := chunk.Parse("sentence", []byte(settings)); err == nil || err.Error() != want {
 			t.Errorf("%s:\n got %v\nwant %s", settings, err, want)

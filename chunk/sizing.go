@@ -233,7 +233,10 @@ func (z *sizing) choose(p Parser) *ParamError {
 	}
 	sizer, err := p.Tokenizer(z.Tokenizer)
 	if err != nil {
-		return &ParamError{Param: "tokenizer", Code: CodeInvalidValue, Problem: quote(z.Tokenizer) + ": " + err.Error()}
+		return &ParamError{
+			Param: "tokenizer", Code: CodeInvalidValue, Problem: quote(z.Tokenizer) + ": " + err.Error(),
+			Suggestion: "leave the field out for " + DefaultTokenizer,
+		}
 	}
 	z.sizer = sizer
 	return nil

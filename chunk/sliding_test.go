@@ -120,10 +120,10 @@ func TestSlidingWindowSettings(t *testing.T) {
 		`{"stride":1001}`:              `stride: 1001 is out of range, which is 1 to window, 1000 chars: beyond that, text would be lost (use 800)`,
 		`{"unit":"tokens","stride":3}`: `stride: 3 is out of range, which is 4 to window, 1000 tokens: beyond that, text would be lost (use 800)`,
 		`{"window":3,"unit":"bytes"}`:  `window: 3 is out of range, which is 4 to 1073741824 bytes (use 1000, the default, or any size in the range)`,
-		`{"chunk_size":5}`:             `chunk_size: is not a setting of sliding_window (use "window")`,
-		`{"chunk_overlap":5}`:          `chunk_overlap: is not a setting of sliding_window (use "stride", which is window less the overlap)`,
+		`{"chunk_size":5}`:             `chunk_size is not a setting of sliding_window (use "window")`,
+		`{"chunk_overlap":5}`:          `chunk_overlap is not a setting of sliding_window (use "stride", which is window less the overlap)`,
 		`{"unit":"pages"}`:             `unit: "pages" is not a unit (use bytes, chars, words or tokens)`,
-		`{"tokenizer":"cl100k_base"}`:  `tokenizer: means nothing with the unit chars (leave it out, or use "unit":"tokens")`,
+		`{"tokenizer":"cl100k_base"}`:  `tokenizer means nothing with the unit chars (leave it out, or use "unit":"tokens")`,
 	} {
 		if _, err := parser.Parse("sliding_window", []byte(settings)); err == nil || err.Error() != want {
 			t.Errorf("%s:\n got %v\nwant %s", settings, err, want)

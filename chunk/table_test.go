@@ -129,7 +129,7 @@ func TestTableCuts(t *testing.T) {
 func TestTableRefuses(t *testing.T) {
 	t.Parallel()
 	for settings, want := range map[string]string{
-		`{"header":"yes"}`:      `header: must be true or false, not the string "yes" (use true, false or "auto")`,
+		`{"header":"yes"}`:      `header must be true or false, not the string "yes" (use true, false or "auto")`,
 		`{"delimiter":"colon"}`: `delimiter: "colon" is not one of its values (use auto, comma, semicolon, tab or pipe)`,
 	} {
 		if _, err := chunk.Parse("table", []byte(settings)); err == nil || err.Error() != want {

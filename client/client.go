@@ -65,15 +65,15 @@ type Problem struct {
 	Code       string `json:"code"`                 // stable, for programs; empty when a proxy answered, not the server
 	Title      string `json:"title"`                // the same for every occurrence of Code
 	Detail     string `json:"detail"`               // what is wrong with this request
-	Param      string `json:"param,omitempty"`      // the parameter, field or header at fault
-	Suggestion string `json:"suggestion,omitempty"` // what was probably meant
+	Param      string `json:"param,omitempty"`      // the parameter, field or header at fault; body is the body as a whole
+	Suggestion string `json:"suggestion,omitempty"` // what to do instead
 	RequestID  string `json:"request_id"`           // under which the server's log has more
 }
 
 func (p *Problem) Error() string {
 	s := fmt.Sprintf("%d %s: %s", p.Status, p.Code, p.Detail)
 	if p.Suggestion != "" {
-		s += " (did you mean " + p.Suggestion + "?)"
+		s += " (" + p.Suggestion + ")"
 	}
 	return s
 }

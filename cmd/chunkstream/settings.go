@@ -56,7 +56,7 @@ func (s settingFlags) plan(strategy string) (chunk.Plan, error) {
 				flag = "--set " + name
 			}
 		}
-		return plan, &exitError{exitUsage, fmt.Errorf("%s: %s", flag, perr.Problem), perr.Suggestion}
+		return plan, &exitError{exitUsage, errors.New(perr.Sentence(flag)), perr.Suggestion}
 	}
 	return plan, err
 }
