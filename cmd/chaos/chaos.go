@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -40,6 +41,8 @@ type chaos struct {
 	disk      *disk      // nil: the files of the run are with all others
 	machines  *machines  // nil: everything is on one
 	processes []*process
+	owners    []string          // whose documents there are
+	keys      map[string]string // by owner; empty where nobody needs one
 	load      *load
 
 	broken context.CancelFunc // a violation was found: no more faults
@@ -60,6 +63,8 @@ type chaos struct {
 	}
 	skew      time.Duration // of the database's clock, against this machine's
 	slopes    []string      // of a soak
+	told      int           // events given to watchers of everything
+	anew      int           // of which operations had to be told anew, by a snapshot in the middle of a connection
 	unsettled int           // database faults that are under way: a process may then fail to start
 }
 
@@ -77,7 +82,7 @@ type death struct {
 const maxViolations = 100
 
 func newChaos(cfg config) (*chaos, error) {
-	c := &chaos{cfg: cfg, began: time.Now(), tally: map[string]*count{}, took: map[string][]time.Duration{}}
+	c := &chaos{cfg: cfg, began: time.Now(), tally: map[string]*count{}, took: map[string][]time.Duration{}, keys: map[string]string{}}
 	c.host = &host{folder: cfg.folder, fail: c.violate}
 	c.temp = filepath.Join(cfg.folder, "tmp")
 	if err := os.MkdirAll(c.temp, 0o777); err != nil {
@@ -204,13 +209,14 @@ func (c *chaos) play(ctx context.Context) {
 	} else {
 		c.inflict(faulty)
 	}
+	c.insist(ctx, c.doer)
 	for _, p := range c.processes { // all that was killed is there again, all that was broken is whole
 		if err := c.up(ctx, p); err != nil {
 			c.violate("after the faults: %v", err)
 			return
 		}
 	}
-	c.load.finish()
+	c.load.finish(ctx)
 	if ctx.Err() != nil {
 		c.violate("interrupted")
 		return
@@ -291,8 +297,12 @@ func (c *chaos) open(ctx context.Context) error {
 		c.redProxy = servertest.StartProxy(c.host, c.redis.Address)
 		flags = append(flags, "--redis", "redis://"+c.redProxy.Address)
 	}
+	web := []string{"--workers", "0"}
+	if c.cfg.keyed() {
+		web = append(web, "--access", "keys")
+	}
 	add := func(spared bool, name, command string, more ...string) error {
-		p, err := newProcess(c, name, command, append(more, flags...)...)
+		p, err := newProcess(c, name, command, slices.Concat(more, flags)...)
 		p.spared, p.works = spared, command == "worker"
 		c.processes = append(c.processes, p)
 		return err
@@ -306,7 +316,7 @@ func (c *chaos) open(ctx context.Context) error {
 	default:
 		for i := range c.cfg.webs {
 			if err == nil {
-				err = add(i == 0, fmt.Sprint("web", i+1), "serve", "--workers", "0")
+				err = add(i == 0, fmt.Sprint("web", i+1), "serve", web...)
 			}
 		}
 		for i := range c.cfg.workers {
@@ -326,7 +336,7 @@ func (c *chaos) open(ctx context.Context) error {
 		return err
 	}
 	c.db.SetMaxOpenConns(8)
-	return c.db.PingContext(ctx)
+	return errors.Join(c.db.PingContext(ctx), c.invite(ctx))
 }
 
 // up has a process run and be ready, however often it must be started again while the database is away.

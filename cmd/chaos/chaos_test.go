@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestChaos is what every change must survive: 100 faults of processes and 30 of Redis, on both databases.
+// TestChaos is what every change must survive: 100 faults of processes and 30 of Redis in all, most of them on Postgres, some on
+// SQLite in one process.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "chunkstream")

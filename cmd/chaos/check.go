@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -135,6 +136,11 @@ func (c *chaos) check(ctx context.Context) {
 			c.violate("%v in %s", err, statement)
 		}
 	}
+	all, err := c.events(ctx)
+	if err != nil {
+		c.violate("read the events: %v", err)
+		return
+	}
 	known := map[string]bool{}
 	texts := map[string]string{} // document → sum of its text
 	for _, t := range c.load.tickets {
@@ -142,10 +148,14 @@ func (c *chaos) check(ctx context.Context) {
 			c.violate("I10: %s answers for two keys", t.op.ID)
 		}
 		known[t.op.ID] = true
-		c.checkOperation(ctx, db, t, texts)
+		c.checkOperation(ctx, db, t, all[t.op.ID], texts)
 		if wrong := t.history.check(); wrong != "" {
 			c.violate("I13: key %s: %s", t.key, wrong)
 		}
+	}
+	for _, f := range c.load.feeds {
+		told, anew := c.checkFeed(f, all)
+		c.told, c.anew = c.told+told, c.anew+anew
 	}
 	c.checkNobodyElse(ctx, known)
 	c.recoveries(ctx)
@@ -168,10 +178,36 @@ func (c *chaos) checkInvariant(ctx context.Context, statement string) error {
 	return rows.Err()
 }
 
-const owner = "local"
+// events are all events, by operation.
+func (c *chaos) events(ctx context.Context) (map[string]kept, error) {
+	rows, err := c.db.QueryContext(ctx, `SELECT o.id, o.owner, e.seq, e.type, e.at, CAST(e.data AS TEXT)
+  FROM operations o JOIN operation_events e ON e.operation = o.num ORDER BY o.num, e.seq`)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	all := map[string]kept{}
+	for rows.Next() {
+		var e event.Event
+		var owner, data string
+		var at int64
+		if err := rows.Scan(&e.OperationID, &owner, &e.Seq, &e.Type, &at, &data); err != nil {
+			return nil, err
+		}
+		e.Time = event.Millis(at)
+		if err := json.Unmarshal([]byte(data), &e.Data); err != nil {
+			return nil, fmt.Errorf("event %d of %s: %w", e.Seq, e.OperationID, err)
+		}
+		all[e.OperationID] = kept{owner, append(all[e.OperationID].events, e)}
+	}
+	return all, rows.Err()
+}
 
-func (c *chaos) checkOperation(ctx context.Context, db *store.Store, t *ticket, texts map[string]string) {
-	op, err := db.Operation(ctx, owner, t.op.ID)
+func (c *chaos) checkOperation(ctx context.Context, db *store.Store, t *ticket, in kept, texts map[string]string) {
+	if in.owner != t.owner {
+		c.violate("I11: %s was submitted by %s and is %q's", t.op.ID, t.owner, in.owner)
+	}
+	op, err := db.Operation(ctx, t.owner, t.op.ID)
 	if err != nil {
 		c.violate("I1: %s was acknowledged: %v", t.op.ID, err)
 		return
@@ -185,16 +221,12 @@ func (c *chaos) checkOperation(ctx context.Context, db *store.Store, t *ticket, 
 	if op.Status != want {
 		c.violate("%s ended as %s (%v), want %s (cancel: %q)", op.ID, op.Status, op.Error, want, t.cancelled)
 	}
-	events, err := db.Events(ctx, owner, op.ID, 0, 1<<20)
-	if err != nil {
-		c.violate("%s: %v", op.ID, err)
-	}
 	for _, w := range t.watches {
-		c.checkWatch(t, w, events)
+		c.checkWatch(t, w, in.events)
 	}
 	if texts[op.DocumentID] == "" {
 		sum := sha256.New()
-		if err := db.DocumentText(ctx, owner, op.DocumentID, sum); err != nil {
+		if err := db.DocumentText(ctx, t.owner, op.DocumentID, sum); err != nil {
 			c.violate("I2: the text of %s: %v", op.ID, err)
 		}
 		texts[op.DocumentID] = hex.EncodeToString(sum.Sum(nil))
@@ -203,7 +235,7 @@ func (c *chaos) checkOperation(ctx context.Context, db *store.Store, t *ticket, 
 		c.violate("I2: the text of %s is not what was submitted", op.ID)
 	}
 	if op.Status == store.Completed {
-		c.checkChunks(ctx, db, op, t.text)
+		c.checkChunks(ctx, db, op, t)
 	}
 }
 
@@ -217,8 +249,11 @@ func (c *chaos) checkWatch(t *ticket, w *watch, events []event.Event) {
 	want := events[min(after, int64(len(events))):]
 	list := func(evs []event.Event) (lines []string) {
 		for _, e := range evs {
-			lines = append(lines, fmt.Sprintf("%d %s attempt %d %d chunks %d bytes at %d", e.Seq, e.Type, e.Data.Attempt, e.Data.Chunks,
-				e.Data.BytesDone, e.Time.UnixMilli()))
+			text, err := json.Marshal(e) // the whole of it, as it is on the wire
+			if err != nil {
+				text = []byte(err.Error())
+			}
+			lines = append(lines, string(text))
 		}
 		return lines
 	}
@@ -230,8 +265,8 @@ func (c *chaos) checkWatch(t *ticket, w *watch, events []event.Event) {
 }
 
 // checkChunks compares what is stored with a run without faults.
-func (c *chaos) checkChunks(ctx context.Context, db *store.Store, op store.Operation, text string) {
-	want, err := c.load.split(text, op.Strategy, op.Settings)
+func (c *chaos) checkChunks(ctx context.Context, db *store.Store, op store.Operation, t *ticket) {
+	want, err := c.load.split(t.text, op.Strategy, op.Settings)
 	if err != nil {
 		c.violate("I2: %s: %v", op.ID, err)
 		return
@@ -239,7 +274,7 @@ func (c *chaos) checkChunks(ctx context.Context, db *store.Store, op store.Opera
 	const page = 5000
 	n := 0
 	for {
-		got, err := db.Chunks(ctx, owner, op.ID, int64(n), page, 0)
+		got, err := db.Chunks(ctx, t.owner, op.ID, int64(n), page, 0)
 		if err != nil {
 			c.violate("I2: %s: %v", op.ID, err)
 			return

@@ -37,6 +37,8 @@ func oneRedis(c config) bool { return !c.sentinel }
 func sentinel(c config) bool { return c.sentinel }
 func apart(c config) bool    { return c.machines }
 
+var laneNames = []string{"process", "redis", "sql"}
+
 var lanes = map[string][]kind{
 	"process": append([]kind{{"kill", 40, nil}, {"freeze", 25, nil}, {"term", 12, nil}, {"term-kill", 3, nil}, {"no-files", 4, nil}, {"cut-off", 40, apart}}, crashKinds()...),
 	"redis": {
@@ -66,7 +68,7 @@ func crashKinds() (all []kind) {
 }
 
 func allKinds() (names []string) {
-	for _, lane := range []string{"process", "redis", "sql"} {
+	for _, lane := range laneNames {
 		for _, k := range lanes[lane] {
 			names = append(names, k.name)
 		}
@@ -78,6 +80,9 @@ func known(name string) bool { return slices.Contains(allKinds(), name) }
 
 // drawable are the kinds of a lane that this run may draw.
 func drawable(cfg config, lane string) (all []kind) {
+	if lane == "redis" && !cfg.redis {
+		return nil
+	}
 	for _, k := range lanes[lane] {
 		if (k.needs == nil || k.needs(cfg)) && (cfg.only == "" || slices.Contains(strings.Split(cfg.only, ","), k.name)) {
 			all = append(all, k)
@@ -110,6 +115,11 @@ func victims(kind string, all []*process) (names []string) {
 		}
 	}
 	return names
+}
+
+// wanted is how many faults of a lane there are to be.
+func (c config) wanted(lane string) int {
+	return map[string]int{"process": c.faults, "redis": c.redisN, "sql": c.sqlN}[lane]
 }
 
 // draw gives the next fault of a lane.
@@ -152,9 +162,9 @@ func draw(rng *rand.Rand, cfg config, lane string, all []*process) (fault, bool)
 func schedule(cfg config, all []*process) map[string][]fault {
 	by := map[string][]fault{}
 	processes := 0
-	for i, lane := range []string{"process", "redis", "sql"} {
+	for i, lane := range laneNames {
 		rng := rand.New(rand.NewPCG(cfg.seed, uint64(i)))
-		n := []int{cfg.faults, cfg.redisN, cfg.sqlN}[i]
+		n := cfg.wanted(lane)
 		for k := range n {
 			f, ok := draw(rng, cfg, lane, all)
 			if !ok {
@@ -194,6 +204,51 @@ func (c *chaos) inflict(ctx context.Context) {
 	all.Go(func() { c.sufferAll(ctx, by["redis"], c.redisFault) })
 	all.Go(func() { c.sufferAll(ctx, by["sql"], c.sqlFault) })
 	all.Wait()
+}
+
+// A kind that has been tried so often and never bit has tested nothing; then it is tried alone, this many times more.
+const (
+	toothless = 5
+	insisted  = 15
+)
+
+// insist tries the kinds again that were tried and never bit, now that nothing else is broken. One that does not bite then
+// either is no fault that this run has, whatever was drawn in its place.
+func (c *chaos) insist(ctx context.Context, doer func(fault) func(context.Context, fault) outcome) {
+	defer c.guard("faults")
+	rng := rand.New(rand.NewPCG(c.cfg.seed, 600))
+	for _, lane := range laneNames {
+		for _, k := range drawable(c.cfg, lane) {
+			c.mu.Lock()
+			n, failed := c.tally[k.name], len(c.violations) > 0
+			c.mu.Unlock()
+			if failed {
+				return
+			}
+			for more := 0; n != nil && n.tried >= toothless && n.bitten == 0; more++ {
+				if more == insisted {
+					c.violate("%s was tried %d times and never bit", k.name, n.tried)
+					break
+				}
+				for _, p := range c.processes {
+					if err := c.up(ctx, p); err != nil {
+						if ctx.Err() == nil {
+							c.violate("%v", err)
+						}
+						return
+					}
+				}
+				f := fault{lane: lane, kind: k.name, holds: c.cfg.lease / 2, n: 1 + rng.IntN(4)}
+				if lane == "process" {
+					names := victims(k.name, c.processes)
+					f.victim = names[rng.IntN(len(names))]
+				}
+				if c.try(ctx, f, doer(f)); ctx.Err() != nil {
+					return
+				}
+			}
+		}
+	}
 }
 
 // outcome is what became of a fault. One that could not bite says why in how.
@@ -246,17 +301,7 @@ func (c *chaos) suffer(ctx context.Context, p *process, faults []fault) {
 // untilBitten tries a fault, and others of its lane in its place when it could not bite.
 func (c *chaos) untilBitten(ctx context.Context, rng *rand.Rand, f fault, one func(context.Context, fault) outcome, fits func(kind) bool) {
 	for range redraws {
-		if !pause(ctx, f.after) {
-			return
-		}
-		at := time.Since(c.began)
-		o := one(ctx, f)
-		if ctx.Err() != nil && !o.bitten {
-			return
-		}
-		c.count(f.kind, o)
-		c.note(map[string]any{"at": at.Milliseconds(), "fault": f.kind, "victim": f.victim, "bitten": o.bitten, "how": o.how})
-		if o.bitten {
+		if !pause(ctx, f.after) || c.try(ctx, f, one) || ctx.Err() != nil {
 			return
 		}
 		kinds := slices.DeleteFunc(drawable(c.cfg, f.lane), func(k kind) bool { return !fits(k) })
@@ -264,6 +309,30 @@ func (c *chaos) untilBitten(ctx context.Context, rng *rand.Rand, f fault, one fu
 		f.n = 1 + rng.IntN(4)
 	}
 	c.violate("no fault bit on %s%s in %d tries, the last one %s", f.lane, f.victim, redraws, f.kind)
+}
+
+// try does a fault once, and reports whether it bit.
+func (c *chaos) try(ctx context.Context, f fault, one func(context.Context, fault) outcome) bool {
+	at := time.Since(c.began)
+	o := one(ctx, f)
+	if ctx.Err() != nil && !o.bitten {
+		return false
+	}
+	c.count(f.kind, o)
+	c.note(map[string]any{"at": at.Milliseconds(), "fault": f.kind, "victim": f.victim, "bitten": o.bitten, "how": o.how})
+	return o.bitten
+}
+
+// doer is what does a fault to whom it is to hit.
+func (c *chaos) doer(f fault) func(context.Context, fault) outcome {
+	switch f.lane {
+	case "redis":
+		return c.redisFault
+	case "sql":
+		return c.sqlFault
+	}
+	at := slices.IndexFunc(c.processes, func(p *process) bool { return p.name == f.victim })
+	return func(ctx context.Context, f fault) outcome { return c.processFault(ctx, c.processes[at], f) }
 }
 
 func (c *chaos) count(kind string, o outcome) {

@@ -32,16 +32,18 @@ type load struct {
 	ways  []way
 
 	submitting atomic.Int64 // submissions under way
-	delivered  atomic.Int64 // durable events given to watchers
+	delivered  atomic.Int64 // durable events given to watchers of one operation
 	reconnects atomic.Int64 // streams that were opened again
 	repeated   atomic.Int64 // submissions repeated under their key
+	trespasses atomic.Int64 // requests for what is another owner's
 	next       atomic.Int64
 	every      time.Duration // between two documents; 0: as fast as they are done
 
 	stopping context.CancelFunc
 	flows    sync.WaitGroup
-	all      context.CancelFunc // of the watcher of everything
+	all      context.CancelFunc // of the feeds
 	allDone  sync.WaitGroup
+	feeds    []*feed
 
 	mu      sync.Mutex
 	tickets []*ticket
@@ -56,6 +58,7 @@ type way struct {
 
 // ticket is one document and what its clients were told.
 type ticket struct {
+	owner     string
 	key       string
 	text      string
 	began     time.Time
@@ -165,7 +168,7 @@ func (l *load) peak(ctx context.Context) float64 {
 	before := l.next.Load()
 	l.start(ctx)
 	pause(ctx, soakPeak)
-	l.finish()
+	l.finish(ctx)
 	return float64(l.next.Load()-before) / time.Since(began).Seconds()
 }
 
@@ -193,13 +196,20 @@ func (l *load) start(ctx context.Context) {
 	}
 	whole, cancel := context.WithCancel(ctx)
 	l.all = cancel
-	l.allDone.Go(func() { l.watchAll(whole) })
+	for i, owner := range l.c.owners {
+		for k, over := range []string{"ws", "sse"} {
+			f := &feed{owner: owner, over: over, live: map[string]bool{}}
+			l.feeds = append(l.feeds, f)
+			l.allDone.Go(func() { l.watchAll(whole, rand.New(rand.NewPCG(l.c.cfg.seed, uint64(1001+2*i+k))), f) })
+		}
+	}
 }
 
-// finish lets what has begun come to its end.
-func (l *load) finish() {
+// finish lets what has begun come to its end, and the watchers of everything see it.
+func (l *load) finish(ctx context.Context) {
 	l.stopping()
 	l.flows.Wait()
+	l.seen(ctx)
 	l.all()
 	l.allDone.Wait()
 	for _, p := range l.webs {
@@ -215,7 +225,9 @@ func (l *load) one(ctx context.Context, n int64) {
 		text = fmt.Sprintf("document %d\n", n) + text
 	}
 	w := l.ways[rng.IntN(len(l.ways))]
-	t := &ticket{key: fmt.Sprint("doc-", n), text: text, began: time.Now()}
+	// One owner's keys are nothing to another: they all use the same.
+	owners := int64(len(l.c.owners))
+	t := &ticket{owner: l.c.owners[n%owners], key: fmt.Sprint("doc-", n/owners), text: text, began: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, 3*l.c.cfg.patience)
 	defer cancel()
 	twice := rng.IntN(4) == 0
@@ -268,6 +280,8 @@ func (l *load) one(ctx context.Context, n int64) {
 		l.cancel(ctx, rng, t)
 	case 1:
 		l.reuse(ctx, rng, t, w)
+	case 2, 3:
+		l.trespass(ctx, rng, t)
 	}
 	watching.Wait()
 	if ctx.Err() != nil {
@@ -284,12 +298,12 @@ func (l *load) one(ctx context.Context, n int64) {
 
 func (l *load) web(rng *rand.Rand) *process { return l.webs[rng.IntN(len(l.webs))] }
 
-// request makes a request of any web process until one answers it. refused is what a 4xx says.
-func (l *load) request(ctx context.Context, rng *rand.Rand, do func(context.Context, *client.Client) error) (refused *client.Problem, ok bool) {
+// request makes an owner's request of any web process until one answers it. refused is what a 4xx says.
+func (l *load) request(ctx context.Context, rng *rand.Rand, owner string, do func(context.Context, *client.Client) error) (refused *client.Problem, ok bool) {
 	for ctx.Err() == nil {
 		// A process that was frozen with the request in it may take as long as it likes; another one answers meanwhile.
 		once, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := do(once, l.web(rng).client)
+		err := do(once, l.web(rng).clients[owner])
 		cancel()
 		if err == nil {
 			return nil, true
@@ -306,7 +320,7 @@ func (l *load) request(ctx context.Context, rng *rand.Rand, do func(context.Cont
 func (l *load) submit(ctx context.Context, rng *rand.Rand, t *ticket, w way) (op client.Operation, ok bool) {
 	l.submitting.Add(1)
 	defer l.submitting.Add(-1)
-	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) (err error) {
+	refused, ok := l.request(ctx, rng, t.owner, func(ctx context.Context, c *client.Client) (err error) {
 		op, err = t.history.record(asked{"submit", t.text}, func() (client.Operation, error) {
 			return c.Submit(ctx, client.Submission{Text: strings.NewReader(t.text), IdempotencyKey: t.key, Strategy: w.strategy, Settings: w.settings})
 		})
@@ -323,7 +337,7 @@ func (l *load) submit(ctx context.Context, rng *rand.Rand, t *ticket, w way) (op
 // cancel asks for the operation's end.
 func (l *load) cancel(ctx context.Context, rng *rand.Rand, t *ticket) {
 	var op client.Operation
-	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) (err error) {
+	refused, ok := l.request(ctx, rng, t.owner, func(ctx context.Context, c *client.Client) (err error) {
 		op, err = t.history.record(asked{what: "cancel"}, func() (client.Operation, error) { return c.Cancel(ctx, t.op.ID) })
 		return err
 	})
@@ -343,7 +357,7 @@ func (l *load) cancel(ctx context.Context, rng *rand.Rand, t *ticket) {
 // look asks how the operation is, a few times, of any web process.
 func (l *load) look(ctx context.Context, rng *rand.Rand, t *ticket) {
 	for range 1 + rng.IntN(5) {
-		_, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) error {
+		_, ok := l.request(ctx, rng, t.owner, func(ctx context.Context, c *client.Client) error {
 			_, err := t.history.record(asked{what: "get"}, func() (client.Operation, error) { return c.Operation(ctx, t.op.ID, 0) })
 			return err
 		})
@@ -355,7 +369,7 @@ func (l *load) look(ctx context.Context, rng *rand.Rand, t *ticket) {
 
 // reuse sends another document under the same key, which must be refused.
 func (l *load) reuse(ctx context.Context, rng *rand.Rand, t *ticket, w way) {
-	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) error {
+	refused, ok := l.request(ctx, rng, t.owner, func(ctx context.Context, c *client.Client) error {
 		const text = "something else"
 		_, err := t.history.record(asked{"submit", text}, func() (client.Operation, error) {
 			return c.Submit(ctx, client.Submission{Text: strings.NewReader(text), IdempotencyKey: t.key, Strategy: w.strategy, Settings: w.settings})
@@ -375,7 +389,7 @@ func (l *load) watch(ctx context.Context, rng *rand.Rand, t *ticket, v *watch) {
 			l.reconnects.Add(1)
 		}
 		once, cancel := context.WithTimeout(ctx, time.Duration(200+rng.IntN(4000))*time.Millisecond)
-		c := l.web(rng).client
+		c := l.web(rng).clients[t.owner]
 		stream := c.Watch
 		if v.over == "sse" {
 			stream = c.WatchSSE
@@ -432,23 +446,6 @@ func (l *load) follow(t *ticket, v *watch, stream iter.Seq2[event.Event, error],
 	return since
 }
 
-// watchAll follows everything over one socket at a time; the client checks the order of each operation.
-func (l *load) watchAll(ctx context.Context) {
-	rng := rand.New(rand.NewPCG(l.c.cfg.seed, 1001))
-	order := (*client.OrderError)(nil)
-	for ctx.Err() == nil {
-		for e, err := range l.web(rng).client.WatchAll(ctx) {
-			if errors.As(err, &order) {
-				l.c.violate("I8: the watcher of everything: %v", err)
-			}
-			if err == nil && e.Type.Durable() {
-				l.delivered.Add(1)
-			}
-		}
-		pause(ctx, 20*time.Millisecond)
-	}
-}
-
 // parser makes splitters as the product does.
 var parser = chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) { return token.Get(name) }}
 
@@ -479,7 +476,7 @@ func (l *load) split(text, strategy string, config json.RawMessage) ([]chunk.Chu
 // read compares an operation's chunks, as any web process gives them, with a run without faults.
 func (l *load) read(ctx context.Context, rng *rand.Rand, t *ticket) {
 	var op client.Operation
-	refused, ok := l.request(ctx, rng, func(ctx context.Context, c *client.Client) (err error) {
+	refused, ok := l.request(ctx, rng, t.owner, func(ctx context.Context, c *client.Client) (err error) {
 		op, err = t.history.record(asked{what: "get"}, func() (client.Operation, error) { return c.Operation(ctx, t.op.ID, 0) })
 		return err
 	})
@@ -494,7 +491,7 @@ func (l *load) read(ctx context.Context, rng *rand.Rand, t *ticket) {
 		l.c.violate("I2: %s: %v", op.ID, err)
 		return
 	}
-	refused, _ = l.request(ctx, rng, func(ctx context.Context, c *client.Client) error {
+	refused, _ = l.request(ctx, rng, t.owner, func(ctx context.Context, c *client.Client) error {
 		n, chars, at := 0, 0, 0
 		for got, err := range c.Chunks(ctx, op.ID) {
 			if err != nil {

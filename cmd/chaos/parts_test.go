@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -52,7 +53,7 @@ func TestSchedule(t *testing.T) {
 	if total != 2700 {
 		t.Errorf("%d faults, want 2700", total)
 	}
-	for _, lane := range []string{"process", "redis", "sql"} {
+	for _, lane := range laneNames {
 		for _, k := range drawable(cfg, lane) {
 			if !seen[k.name] {
 				t.Errorf("%s was never drawn", k.name)
@@ -157,5 +158,113 @@ func TestCutLog(t *testing.T) {
 	}
 	if left, err := os.ReadFile(path); string(left) != whole {
 		t.Errorf("left %q, %v", left, err)
+	}
+}
+
+// A watcher of everything that was told what SQL has not, of somebody else's, twice, out of order, with a gap or after the end is
+// found out; one that was told all of it from a snapshot on is not.
+func TestFeedsAreJudged(t *testing.T) {
+	t.Parallel()
+	all := map[string]kept{}
+	for id, owner := range map[string]string{"a": "red", "b": "red", "c": "blue"} {
+		k := kept{owner: owner}
+		for i, typ := range []event.Type{event.Queued, event.Started, event.Batch, event.Completed} {
+			e := event.Event{Seq: int64(i + 1), Type: typ, OperationID: id, Data: event.Data{Status: "processing", Chunks: int64(i)}}
+			if typ.Terminal() {
+				e.Data.Status = string(typ)
+			}
+			k.events = append(k.events, e)
+		}
+		all[id] = k
+	}
+	at := func(id string, seq int) event.Event { return all[id].events[seq-1] }
+	snapshot := func(id string, seq int) event.Event {
+		e := at(id, seq)
+		e.Type, e.Seq, e.Data.Seq = event.Snapshot, 0, e.Seq
+		return e
+	}
+	progress := event.Event{Type: event.Progress, OperationID: "a"}
+	changed, state := at("a", 2), snapshot("a", 2)
+	changed.Data.Worker, state.Data.Chunks = "another", 7
+	type told []event.Event
+	for name, c := range map[string]struct {
+		wrong string
+		conns []told
+	}{
+		"from the beginning":    {"", []told{{at("a", 1), at("b", 1), at("a", 2), at("a", 3), at("b", 2), at("a", 4)}}},
+		"from a snapshot":       {"", []told{{snapshot("a", 2), progress, at("a", 3), at("a", 4)}}},
+		"over two connections":  {"", []told{{at("a", 1), at("a", 2)}, {snapshot("a", 2), at("a", 3)}}},
+		"anew":                  {"", []told{{snapshot("a", 1), snapshot("a", 3), at("a", 4)}}},
+		"a gap":                 {"I8", []told{{at("a", 1), at("a", 3)}}},
+		"a gap at first":        {"I8", []told{{at("a", 2)}}},
+		"a gap over two":        {"I8", []told{{at("a", 1)}, {at("a", 2)}}},
+		"twice":                 {"I8", []told{{at("a", 1), at("a", 1)}}},
+		"another order":         {"I8", []told{{at("a", 1), at("a", 3), at("a", 2)}}},
+		"after the end":         {"I8", []told{{snapshot("a", 3), at("a", 4), progress}}},
+		"another content":       {"I8", []told{{at("a", 1), changed}}},
+		"another state":         {"I8", []told{{state}}},
+		"a snapshot of before":  {"I8", []told{{snapshot("a", 3), snapshot("a", 2)}}},
+		"what will be":          {"I8", []told{{snapshot("a", 4), {Seq: 5, Type: event.Batch, OperationID: "a"}}}},
+		"what nobody has":       {"I8", []told{{{Seq: 1, Type: event.Queued, OperationID: "d"}}}},
+		"another owner's":       {"I11", []told{{at("c", 1)}}},
+		"another owner's state": {"I11", []told{{snapshot("c", 1)}}},
+		"what another one does": {"I11", []told{{{Type: event.Progress, OperationID: "c"}}}},
+	} {
+		chaos := judged(t)
+		f := &feed{owner: "red", over: "sse", live: map[string]bool{}}
+		durable := 0
+		for _, told := range c.conns {
+			f.begin()
+			for _, e := range told {
+				f.tell(e)
+				if e.Type.Durable() {
+					durable++
+				}
+			}
+		}
+		n, anew := chaos.checkFeed(f, all)
+		switch {
+		case c.wrong == "" && (len(chaos.violations) > 0 || n != durable || (anew == 1) != (name == "anew")):
+			t.Errorf("%s: %d of %d, %d anew: %v", name, n, durable, anew, chaos.violations)
+		case c.wrong != "" && (len(chaos.violations) == 0 || !strings.HasPrefix(chaos.violations[0], c.wrong+":")):
+			t.Errorf("%s: %q, want one of %s", name, chaos.violations, c.wrong)
+		}
+		if name == "from the beginning" {
+			if left := f.unseen(); !reflect.DeepEqual(left, []string{"b"}) {
+				t.Errorf("the end is missing of %v, want b", left)
+			}
+		}
+	}
+}
+
+// A kind that was tried and never bit is tried alone, and is a violation when it does not bite then.
+func TestToothless(t *testing.T) {
+	t.Parallel()
+	for _, tried := range []int{toothless - 1, toothless} {
+		c := judged(t)
+		c.cfg.store, c.cfg.only = "postgres", "pg-slow"
+		var n int
+		misses := func(fault) func(context.Context, fault) outcome {
+			return func(context.Context, fault) outcome { n++; return outcome{} }
+		}
+		for range tried {
+			c.count("pg-slow", outcome{})
+		}
+		c.insist(t.Context(), misses)
+		if enough := tried == toothless; enough != (n == insisted) || enough != (len(c.violations) == 1) {
+			t.Errorf("tried %d times: tried %d times more, then %q", tried, n, c.violations)
+		}
+	}
+	c := judged(t)
+	c.cfg.store, c.cfg.only = "postgres", "pg-slow"
+	n := 0
+	bites := func(fault) func(context.Context, fault) outcome {
+		return func(context.Context, fault) outcome { n++; return outcome{bitten: n == 3} }
+	}
+	for range toothless {
+		c.count("pg-slow", outcome{})
+	}
+	if c.insist(t.Context(), bites); n != 3 || len(c.violations) != 0 {
+		t.Errorf("one that bit at the third time was tried %d times: %q", n, c.violations)
 	}
 }

@@ -44,11 +44,12 @@ type process struct {
 	frozen bool
 	heard  map[string]heard // words → how often it has written them into its log
 
-	client *client.Client
-	http   *http.Client
+	keyed   bool                      // it lets nobody in without a key
+	clients map[string]*client.Client // by owner
+	http    *http.Client
 }
 
-// chaosKey opens processes that listen beyond loopback.
+// chaosKey is the first owner's, an administrator.
 const chaosKey = "of-a-run-of-chaos-and-of-nothing-else-0123456789"
 
 // get asks a process for something.
@@ -57,10 +58,16 @@ func (p *process) get(ctx context.Context, path string) (*http.Response, error) 
 	if err != nil {
 		return nil, err
 	}
-	if p.on != nil {
+	if p.keyed {
 		req.Header.Set("Authorization", "Bearer "+chaosKey)
 	}
 	return p.http.Do(req)
+}
+
+// as lets an owner use it.
+func (p *process) as(owner, key string) (err error) {
+	p.clients[owner], err = client.New("http://"+p.address, client.Options{HTTP: p.http, APIKey: key})
+	return err
 }
 
 // exitUnreachable is the product's exit code when it cannot reach its database.
@@ -68,7 +75,8 @@ const exitUnreachable = 5
 
 func newProcess(c *chaos, name, command string, args ...string) (*process, error) {
 	p := &process{name: name, command: command, address: servertest.FreeAddress(c.host), program: c.cfg.program,
-		log: filepath.Join(c.cfg.folder, name+".log"), args: args, web: command == "serve"}
+		log: filepath.Join(c.cfg.folder, name+".log"), args: args, web: command == "serve",
+		keyed: c.cfg.keyed(), clients: map[string]*client.Client{}}
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "CHUNKSTREAM_") && !strings.HasPrefix(e, "DATABASE_URL=") && !strings.HasPrefix(e, "REDIS_URL=") {
 			p.env = append(p.env, e)
@@ -76,8 +84,12 @@ func newProcess(c *chaos, name, command string, args ...string) (*process, error
 	}
 	p.env = append(p.env, "TMPDIR="+c.temp)
 	p.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	options := client.Options{HTTP: p.http}
-	if c.machines != nil { // beyond loopback nobody is let in without
+	key := ""
+	if p.keyed {
+		key = chaosKey
+		p.env = append(p.env, "CHUNKSTREAM_API_KEY="+chaosKey)
+	}
+	if c.machines != nil {
 		host, err := c.machines.add(name)
 		if err != nil {
 			return nil, err
@@ -86,12 +98,9 @@ func newProcess(c *chaos, name, command string, args ...string) (*process, error
 		if err != nil {
 			return nil, err
 		}
-		p.on, p.address, options.APIKey = c.machines, net.JoinHostPort(host, port), chaosKey
-		p.env = append(p.env, "CHUNKSTREAM_API_KEY="+chaosKey)
+		p.on, p.address = c.machines, net.JoinHostPort(host, port)
 	}
-	var err error
-	p.client, err = client.New("http://"+p.address, options)
-	return p, err
+	return p, p.as(local, key)
 }
 
 // start starts it with more of an environment and does not wait for it.

@@ -102,17 +102,10 @@ func (c *chaos) soak(ctx context.Context) {
 			if !ok {
 				continue
 			}
-			one, fits := c.redisFault, func(kind) bool { return true }
-			switch lane {
-			case "sql":
-				one = c.sqlFault
-			case "process":
-				at := slices.IndexFunc(c.processes, func(p *process) bool { return p.name == f.victim })
-				p := c.processes[at]
-				one = func(ctx context.Context, f fault) outcome { return c.processFault(ctx, p, f) }
-				fits = func(k kind) bool { return slices.Contains(victims(k.name, c.processes), p.name) }
+			fits := func(k kind) bool {
+				return lane != "process" || slices.Contains(victims(k.name, c.processes), f.victim)
 			}
-			c.untilBitten(ctx, rng, f, one, fits)
+			c.untilBitten(ctx, rng, f, c.doer(f), fits)
 			for _, p := range c.processes {
 				if err := c.up(ctx, p); err != nil && ctx.Err() == nil {
 					c.violate("%v", err)

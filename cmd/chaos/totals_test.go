@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,8 @@ func TestTotals(t *testing.T) {
 	}
 }
 
-// TestRecordedRuns writes runs and sums them up: those with violations are in it, those of other semantics are not.
+// TestRecordedRuns writes runs and sums them up, all and by the version of the checks: those with violations are in it, those
+// of versions that there are not are not.
 func TestRecordedRuns(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "runs.jsonl")
@@ -56,8 +58,10 @@ func TestRecordedRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := file.WriteString(`{"semantics":0,"store":"sqlite","redis":"yes","process":5}` + "\n"); err != nil {
-		t.Fatal(err)
+	for _, version := range []int{0, 1, semantics + 1} {
+		if _, err := fmt.Fprintf(file, `{"semantics":%d,"store":"sqlite","redis":"yes","process":5}`+"\n", version); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
@@ -67,7 +71,8 @@ func TestRecordedRuns(t *testing.T) {
 		t.Fatalf("%d: %s", code, errs.String())
 	}
 	for _, want := range []string{
-		"| SQLite and Redis | 3 | 3,000 | 0 | 0 | 0 | 0 | 0 | 1 |\n", "| all | 3 | 3,000 | 0 |",
+		"| SQLite and Redis | 4 | 3,005 | 0 | 0 | 0 | 0 | 0 | 1 |\n", "| all | 4 | 3,005 | 0 |",
+		"| version 1 of the checks | 1 | 5 | 0 |", "| version 2 of the checks | 3 | 3,000 | 0 | 0 | 0 | 0 | 0 | 1 |\n",
 		"| kill → resumed, lease 1s | 3 | 1s | 2s | 2s |\n", "- sqlite, Redis yes, seed 2, commit ", ": I5: lost.\n",
 	} {
 		if !strings.Contains(out.String(), want) {
