@@ -33,6 +33,7 @@ type chaos struct {
 	db       *sql.DB // past the proxy
 
 	pg        *servertest.Postgres
+	pgData    string // its folder
 	sqlProxy  *servertest.Proxy
 	redis     *servertest.Redis
 	redisData string
@@ -221,6 +222,7 @@ func (c *chaos) play(ctx context.Context) {
 		c.violate("interrupted")
 		return
 	}
+	c.empty(ctx)
 	c.leftovers(ctx, baseline)
 	c.stop(ctx)
 	c.check(ctx)
@@ -230,13 +232,13 @@ func (c *chaos) play(ctx context.Context) {
 func (c *chaos) open(ctx context.Context) error {
 	flags := []string{"--lease", c.cfg.lease.String(), "--poison-after", "1000000"} // an operation that is hit often is no poison
 	driver, source := "pgx", ""
-	here := "127.0.0.1"
+	here := "127.0.0.1" // where the database is found
 	if c.cfg.machines {
 		var err error
 		if c.machines, err = newMachines(c); err != nil {
 			return err
 		}
-		here = c.machines.here()
+		here = c.machines.database()
 	}
 	folder := c.cfg.folder
 	if c.cfg.disk {
@@ -300,6 +302,9 @@ func (c *chaos) open(ctx context.Context) error {
 	web := []string{"--workers", "0"}
 	if c.cfg.keyed() {
 		web = append(web, "--access", "keys")
+	}
+	if c.cfg.limited() {
+		web = append(web, "--rate-limit", "5000", "--rate-burst", "10000", "--replicas", fmt.Sprint(c.cfg.webs))
 	}
 	add := func(spared bool, name, command string, more ...string) error {
 		p, err := newProcess(c, name, command, slices.Concat(more, flags)...)

@@ -144,11 +144,17 @@ func (c *chaos) check(ctx context.Context) {
 	known := map[string]bool{}
 	texts := map[string]string{} // document → sum of its text
 	for _, t := range c.load.tickets {
-		if known[t.op.ID] {
+		if _, there := known[t.op.ID]; there {
 			c.violate("I10: %s answers for two keys", t.op.ID)
 		}
-		known[t.op.ID] = true
-		c.checkOperation(ctx, db, t, all[t.op.ID], texts)
+		known[t.op.ID] = !t.deleted
+		if t.deleted {
+			for _, w := range t.watches {
+				c.checkWatch(t, w, t.kept)
+			}
+		} else {
+			c.checkOperation(ctx, db, t, all[t.op.ID], texts)
+		}
 		if wrong := t.history.check(); wrong != "" {
 			c.violate("I13: key %s: %s", t.key, wrong)
 		}
@@ -178,25 +184,23 @@ func (c *chaos) checkInvariant(ctx context.Context, statement string) error {
 	return rows.Err()
 }
 
-// events are all events, by operation.
+// events are all events, by operation, those of deleted ones too.
 func (c *chaos) events(ctx context.Context) (map[string]kept, error) {
-	rows, err := c.db.QueryContext(ctx, `SELECT o.id, o.owner, e.seq, e.type, e.at, CAST(e.data AS TEXT)
-  FROM operations o JOIN operation_events e ON e.operation = o.num ORDER BY o.num, e.seq`)
+	rows, err := c.db.QueryContext(ctx, selectEvents+` ORDER BY o.num, e.seq`)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }()
 	all := map[string]kept{}
-	for rows.Next() {
-		var e event.Event
-		var owner, data string
-		var at int64
-		if err := rows.Scan(&e.OperationID, &owner, &e.Seq, &e.Type, &at, &data); err != nil {
-			return nil, err
+	for _, t := range c.load.tickets {
+		if t.deleted {
+			all[t.op.ID] = kept{t.owner, t.kept}
 		}
-		e.Time = event.Millis(at)
-		if err := json.Unmarshal([]byte(data), &e.Data); err != nil {
-			return nil, fmt.Errorf("event %d of %s: %w", e.Seq, e.OperationID, err)
+	}
+	for rows.Next() {
+		owner, e, err := scanEvent(rows.Scan)
+		if err != nil {
+			return nil, err
 		}
 		all[e.OperationID] = kept{owner, append(all[e.OperationID].events, e)}
 	}
@@ -217,6 +221,9 @@ func (c *chaos) checkOperation(ctx context.Context, db *store.Store, t *ticket, 
 		want = store.Cancelled
 	} else if t.cancelled != "" {
 		want = store.Status(t.cancelled)
+	}
+	if op.RetryOf != t.retryOf {
+		c.violate("%s is a retry of %q, want %q", op.ID, op.RetryOf, t.retryOf)
 	}
 	if op.Status != want {
 		c.violate("%s ended as %s (%v), want %s (cancel: %q)", op.ID, op.Status, op.Error, want, t.cancelled)
@@ -324,7 +331,7 @@ func (c *chaos) checkNobodyElse(ctx context.Context, known map[string]bool) {
 			return
 		}
 		if !known[id] {
-			c.violate("I10: %s is there, and no client was told of it", id)
+			c.violate("I10: %s is there, and no client was told of it, or it was deleted", id)
 		}
 	}
 	if err := rows.Err(); err != nil {

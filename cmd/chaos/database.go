@@ -9,8 +9,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"chunkstream/servertest"
 )
 
 // sqlFault does one fault to the database, mends it, and measures how long the product takes to be ready again.
@@ -42,7 +48,21 @@ func (c *chaos) hurtDatabase(ctx context.Context, f fault) outcome {
 		return c.lockSQLite(ctx, 5500*time.Millisecond+f.holds)
 	}
 	before := c.sqlProxy.Counts()
+	swallowed := func() int64 { return c.sqlProxy.Counts().Swallowed - before.Swallowed }
 	switch f.kind {
+	case "pg-freeze":
+		return c.freezePostgres(ctx, f)
+	case "pg-blackhole":
+		c.sqlProxy.Deafen()
+		felt := waits(ctx, func() bool { return c.sayUnavailable(ctx) })
+		pause(ctx, f.holds)
+		c.sqlProxy.Hear()
+		return outcome{felt && swallowed() > 0, fmt.Sprintf("%d pieces swallowed; processes said unavailable", swallowed())}
+	case "pg-half-open":
+		n := c.sqlProxy.HalfOpen()
+		felt := waits(ctx, func() bool { return swallowed() > 0 })
+		pause(ctx, f.holds)
+		return outcome{felt && n > 0, fmt.Sprintf("%d connections half open, %d pieces lost", n, swallowed())}
 	case "pg-restart":
 		c.pg.Kill()
 		waits(ctx, func() bool { return c.sqlProxy.Counts().Broken > before.Broken })
@@ -78,6 +98,45 @@ func (c *chaos) hurtDatabase(ctx context.Context, f fault) outcome {
 		return outcome{err == nil && n > 0, fmt.Sprintf("%d backends ended, %v", n, err)}
 	}
 	return outcome{how: "unknown"}
+}
+
+// freezePostgres stops all of Postgres's processes, and lets them go on.
+func (c *chaos) freezePostgres(ctx context.Context, f fault) outcome {
+	text, err := os.ReadFile(filepath.Join(c.pgData, "postmaster.pid"))
+	if err != nil {
+		return outcome{how: err.Error()}
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	postmaster, err := strconv.Atoi(first)
+	if err != nil {
+		return outcome{how: err.Error()}
+	}
+	all := []int{postmaster} // the first to stop, so that there are no more
+	for i := 0; i < len(all); i++ {
+		if err := syscall.Kill(all[i], syscall.SIGSTOP); err == nil && i == 0 {
+			all = append(all, servertest.Children(c.host, postmaster)...)
+		}
+	}
+	defer func() {
+		for _, pid := range all {
+			_ = syscall.Kill(pid, syscall.SIGCONT) // it may have ended
+		}
+	}()
+	felt := waits(ctx, func() bool { return c.sayUnavailable(ctx) })
+	pause(ctx, f.holds)
+	return outcome{felt, fmt.Sprintf("%d processes of Postgres stood still; processes said unavailable", len(all))}
+}
+
+// sayUnavailable reports whether any process that is well says that the database does not answer.
+func (c *chaos) sayUnavailable(ctx context.Context) bool {
+	for _, p := range c.processes {
+		if p.well() {
+			if s, _, err := p.readiness(ctx); err == nil && s == "unavailable" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // commitStatement is how pgx names the prepared statement of a COMMIT, by the hash of its text.
@@ -138,15 +197,20 @@ func (c *chaos) setClock(ctx context.Context, source string) (err error) {
 		}
 	}
 	var at time.Time
-	err = db.QueryRowContext(ctx, `SELECT skew.statement_timestamp()`).Scan(&at)
+	err = db.QueryRowContext(ctx, `SELECT skew.statement_timestamp(), current_setting('data_directory')`).Scan(&at, &c.pgData)
 	if off := time.Until(at) - c.skew; err == nil && off.Abs() > time.Minute {
 		err = fmt.Errorf("the database's clock is off by %v, want %v", time.Until(at), c.skew)
 	}
 	return err
 }
 
-// clockBites sees that events carry the database's time.
+// clockBites sees that events carry the database's time, and counts a clock that is off as a fault.
 func (c *chaos) clockBites(ctx context.Context) {
+	if c.skew != 0 {
+		defer c.try(ctx, fault{lane: "sql", kind: clockFault}, func(context.Context, fault) outcome {
+			return outcome{true, fmt.Sprintf("the database's clock is off by %v all the time, and so are the times of events", c.skew)}
+		})
+	}
 	var at int64
 	err := c.db.QueryRowContext(ctx, `SELECT COALESCE(max(at), 0) FROM operation_events`).Scan(&at)
 	if off := time.Since(time.UnixMilli(at)) + c.skew; err != nil || off.Abs() > c.cfg.patience {

@@ -24,7 +24,10 @@ type fault struct {
 	turn   int           // how many faults of processes are before it
 }
 
-// kinds are the faults that can be drawn, each with its weight.
+// clockFault is there from the beginning of a run to its end.
+const clockFault = "pg-clock"
+
+// kinds are the faults that can be drawn, each with its weight; one of weight 0 is not drawn, but made once in each run.
 type kind struct {
 	name   string
 	weight int
@@ -40,7 +43,8 @@ func apart(c config) bool    { return c.machines }
 var laneNames = []string{"process", "redis", "sql"}
 
 var lanes = map[string][]kind{
-	"process": append([]kind{{"kill", 40, nil}, {"freeze", 25, nil}, {"term", 12, nil}, {"term-kill", 3, nil}, {"no-files", 4, nil}, {"cut-off", 40, apart}}, crashKinds()...),
+	"process": append([]kind{{"kill", 40, nil}, {"freeze", 25, nil}, {"term", 12, nil}, {"term-kill", 3, nil}, {"no-files", 4, nil}, {"cut-off", 40, apart},
+		{"cut-postgres", 8, apart}, {"cut-redis", 8, apart}}, crashKinds()...),
 	"redis": {
 		{"redis-kill-empty", 2, oneRedis}, {"redis-kill", 2, oneRedis}, {"redis-aof-cut", 2, oneRedis}, {"redis-freeze", 2, oneRedis},
 		{"redis-flushall", 3, nil}, {"redis-del", 4, nil}, {"redis-pause", 2, oneRedis}, {"redis-full", 3, oneRedis},
@@ -53,6 +57,7 @@ var lanes = map[string][]kind{
 	"sql": {
 		{"pg-restart", 3, postgres}, {"pg-cut", 3, postgres}, {"pg-commit-unanswered", 4, postgres},
 		{"pg-commit-lost", 3, postgres}, {"pg-slow", 2, postgres}, {"pg-terminate", 3, postgres},
+		{"pg-freeze", 2, postgres}, {"pg-blackhole", 2, postgres}, {"pg-half-open", 2, postgres}, {clockFault, 0, postgres},
 		{"sqlite-busy", 3, sqlite}, {"sqlite-busy-long", 1, sqlite},
 		{"disk-full", 6, func(c config) bool { return c.disk }},
 	},
@@ -84,7 +89,7 @@ func drawable(cfg config, lane string) (all []kind) {
 		return nil
 	}
 	for _, k := range lanes[lane] {
-		if (k.needs == nil || k.needs(cfg)) && (cfg.only == "" || slices.Contains(strings.Split(cfg.only, ","), k.name)) {
+		if k.weight > 0 && (k.needs == nil || k.needs(cfg)) && (cfg.only == "" || slices.Contains(strings.Split(cfg.only, ","), k.name)) {
 			all = append(all, k)
 		}
 	}
@@ -106,11 +111,12 @@ func victims(kind string, all []*process) (names []string) {
 				fits = p.works
 			}
 		}
-		if !fits || p.spared && kind != "freeze" && kind != "cut-off" {
+		silenced := kind == "freeze" || strings.HasPrefix(kind, "cut-")
+		if !fits || p.spared && !silenced {
 			continue
 		}
 		names = append(names, p.name)
-		if (kind == "freeze" || kind == "cut-off") && p.works { // a frozen worker is a zombie; a frozen web process only keeps silent
+		if silenced && p.works { // a frozen worker is a zombie; a frozen web process only keeps silent
 			names = append(names, p.name, p.name)
 		}
 	}
@@ -384,7 +390,13 @@ func (c *chaos) processFault(ctx context.Context, p *process, f fault) outcome {
 	case "no-files":
 		return c.exhaust(ctx, p, f)
 	case "cut-off":
-		return c.cutOff(ctx, p, f)
+		silent := func() bool { return !p.answers(ctx) }
+		return c.cutOff(ctx, p, f, func(off bool) { c.machines.cut(p.name, off) }, silent, "from all")
+	case "cut-postgres":
+		silent := func() bool { s, _, err := p.readiness(ctx); return err == nil && s == "unavailable" }
+		return c.cutOff(ctx, p, f, func(off bool) { c.machines.forbid(p.name, off, c.machines.database()) }, silent, "from the database")
+	case "cut-redis":
+		return c.cutRedis(ctx, p, f)
 	}
 	return outcome{how: "unknown"}
 }

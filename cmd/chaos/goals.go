@@ -45,7 +45,7 @@ func (c *chaos) goal(what string, s spread) string {
 		return told("max", s.Max, c.cfg.lease+2*time.Second)
 	case termEnded, termResumed:
 		return told("p99", s.P99, 2*time.Second)
-	case redisBack:
+	case redisBack, redisDelivers:
 		return told("max", s.Max, 2*time.Second)
 	case databaseBack:
 		return told("max", s.Max, 5*time.Second)
@@ -57,11 +57,12 @@ func (c *chaos) goal(what string, s spread) string {
 
 // What is measured.
 const (
-	killResumed  = "kill → resumed"
-	termEnded    = "SIGTERM → ended"
-	termResumed  = "SIGTERM → resumed"
-	redisBack    = "Redis back → ready"
-	databaseBack = "database back → ready"
-	withRedis    = "submitted → end seen"
-	absentRedis  = "submitted → end seen, without Redis"
+	killResumed   = "kill → resumed"
+	termEnded     = "SIGTERM → ended"
+	termResumed   = "SIGTERM → resumed"
+	redisBack     = "Redis back → ready"
+	redisDelivers = "Redis back → an event has come over it"
+	databaseBack  = "database back → ready"
+	withRedis     = "submitted → end seen"
+	absentRedis   = "submitted → end seen, without Redis"
 )

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,8 @@ type load struct {
 	reconnects atomic.Int64 // streams that were opened again
 	repeated   atomic.Int64 // submissions repeated under their key
 	trespasses atomic.Int64 // requests for what is another owner's
+	retried    atomic.Int64 // operations run again by hand
+	deleted    atomic.Int64 // documents
 	next       atomic.Int64
 	every      time.Duration // between two documents; 0: as fast as they are done
 
@@ -61,11 +64,15 @@ type ticket struct {
 	owner     string
 	key       string
 	text      string
+	own       bool // no other document has that text
 	began     time.Time
 	op        client.Operation // as it was acknowledged
 	cancelled string           // what a cancel was answered with: "", a status, or "asked" for one that was running
 	watches   []*watch
 	history   history
+	retryOf   string        // the operation that this one repeats
+	deleted   bool          // with its document
+	kept      []event.Event // what SQL had before
 }
 
 // watch is what one watcher saw.
@@ -221,13 +228,14 @@ func (l *load) finish(ctx context.Context) {
 func (l *load) one(ctx context.Context, n int64) {
 	rng := rand.New(rand.NewPCG(l.c.cfg.seed, 10000+uint64(n)))
 	text := l.texts[rng.IntN(len(l.texts))]
-	if rng.IntN(2) == 0 && len(text) < 64<<10 { // a text of its own; others meet the same one again
+	own := rng.IntN(2) == 0 && len(text) < 64<<10
+	if own { // a text of its own; others meet the same one again
 		text = fmt.Sprintf("document %d\n", n) + text
 	}
 	w := l.ways[rng.IntN(len(l.ways))]
 	// One owner's keys are nothing to another: they all use the same.
 	owners := int64(len(l.c.owners))
-	t := &ticket{owner: l.c.owners[n%owners], key: fmt.Sprint("doc-", n/owners), text: text, began: time.Now()}
+	t := &ticket{owner: l.c.owners[n%owners], key: fmt.Sprint("doc-", n/owners), text: text, own: own, began: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, 3*l.c.cfg.patience)
 	defer cancel()
 	twice := rng.IntN(4) == 0
@@ -294,16 +302,32 @@ func (l *load) one(ctx context.Context, n int64) {
 			l.c.violate("I10: key %s gave %s and, after its end, %s", t.key, t.op.ID, again.ID)
 		}
 	}
+	all := []*ticket{t}
+	if t.cancelled != "" {
+		r := l.again(ctx, rng, t)
+		if r == nil || ctx.Err() != nil {
+			return
+		}
+		all = append(all, r)
+	}
+	if t.own && rng.IntN(3) == 0 && !slices.ContainsFunc(all, func(t *ticket) bool { return !t.answered() }) {
+		l.remove(ctx, rng, all...)
+	}
 }
 
 func (l *load) web(rng *rand.Rand) *process { return l.webs[rng.IntN(len(l.webs))] }
 
 // request makes an owner's request of any web process until one answers it. refused is what a 4xx says.
 func (l *load) request(ctx context.Context, rng *rand.Rand, owner string, do func(context.Context, *client.Client) error) (refused *client.Problem, ok bool) {
+	return l.demand(ctx, rng, func(ctx context.Context, p *process) error { return do(ctx, p.clients[owner]) })
+}
+
+// demand is request, of a process.
+func (l *load) demand(ctx context.Context, rng *rand.Rand, do func(context.Context, *process) error) (refused *client.Problem, ok bool) {
 	for ctx.Err() == nil {
 		// A process that was frozen with the request in it may take as long as it likes; another one answers meanwhile.
 		once, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := do(once, l.web(rng).clients[owner])
+		err := do(once, l.web(rng))
 		cancel()
 		if err == nil {
 			return nil, true

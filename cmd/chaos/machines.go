@@ -39,7 +39,8 @@ func newMachines(c *chaos) (*machines, error) {
 			c.violate("%v", err)
 		}
 	})
-	return m, errors.Join(m.ip("addr add "+m.subnet+"1/24 dev "+m.id), m.ip("link set "+m.id+" up"))
+	return m, errors.Join(m.ip("addr add "+m.here()+"/24 dev "+m.id), m.ip("addr add "+m.database()+"/24 dev "+m.id),
+		m.ip("link set "+m.id+" up"))
 }
 
 // ip runs the program of that name.
@@ -52,6 +53,9 @@ func (m *machines) ip(words string) error {
 
 // here is the address of what runs outside all machines.
 func (m *machines) here() string { return m.subnet + "1" }
+
+// database is the address at which Postgres is found: none but it.
+func (m *machines) database() string { return m.subnet + "2" }
 
 func (m *machines) namespace(name string) string { return m.id + name }
 
@@ -90,17 +94,51 @@ func (m *machines) cut(name string, off bool) {
 	}
 }
 
-// cutOff takes a machine off the network for longer than its process's lease. What a worker held must change hands
-// meanwhile; it goes on working, into the void, and is put back at that moment or later.
-func (c *chaos) cutOff(ctx context.Context, p *process, f fault) outcome {
+// forbid lets a machine send nothing to some addresses, or lets it again: what it sends is lost without a word on connections
+// that there are, and others are refused.
+func (m *machines) forbid(name string, off bool, addresses ...string) {
+	verb := "del"
+	if off {
+		verb = "add"
+	}
+	for _, a := range addresses {
+		if err := m.ip("-n " + m.namespace(name) + " route " + verb + " blackhole " + a + "/32"); err != nil {
+			m.c.violate("%v", err)
+		}
+	}
+}
+
+// cutRedis takes Redis and its sentinels from a process, which keeps the database. It goes on, and says so.
+func (c *chaos) cutRedis(ctx context.Context, p *process, f fault) outcome {
 	defer c.hold(p)()
-	back := func() { c.machines.cut(p.name, false) }
+	var addresses []string
+	for _, name := range []string{"redis1", "redis2", "watch"} {
+		addresses = append(addresses, c.machines.all[name])
+	}
+	is := func(wanted string) func() bool {
+		return func() bool { s, _, err := p.readiness(ctx); return err == nil && s == wanted }
+	}
+	c.times.begin(aFreeze+p.name, time.Now())
+	c.machines.forbid(p.name, true, addresses...)
+	felt := waits(ctx, is("degraded"))
+	pause(ctx, c.cfg.lease+f.holds)
+	c.machines.forbid(p.name, false, addresses...)
+	waits(ctx, is("ready")) // what is measured of the others' recovery is not to have this one's in it
+	return outcome{felt, "it said degraded"}
+}
+
+// cutOff cuts a process's machine off, from everything or from the database alone, for longer than the process's lease. What a
+// worker held must change hands meanwhile; it goes on working, into the void, and is put back at that moment or later. A web
+// process must be silent, as that word is meant.
+func (c *chaos) cutOff(ctx context.Context, p *process, f fault, cut func(off bool), silent func() bool, from string) outcome {
+	defer c.hold(p)()
+	back := func() { cut(false) }
 	if !p.works {
 		c.times.begin(aFreeze+p.name, time.Now())
-		c.machines.cut(p.name, true)
+		cut(true)
 		defer back()
 		pause(ctx, c.cfg.lease+f.holds)
-		return outcome{!p.answers(ctx), "it did not answer while it was cut off"}
+		return outcome{waits(ctx, silent), "it did not answer, or not well, while it was cut off " + from}
 	}
 	var held map[string]int64
 	for end := time.Now().Add(c.cfg.patience / 4); len(held) == 0 && time.Now().Before(end); {
@@ -111,7 +149,7 @@ func (c *chaos) cutOff(ctx context.Context, p *process, f fault) outcome {
 			continue
 		}
 		c.times.begin(aFreeze+p.name, time.Now())
-		c.machines.cut(p.name, true)
+		cut(true)
 		var err error
 		if held, err = c.holds(ctx, p.worker()); err != nil || len(held) == 0 {
 			held = nil
@@ -136,7 +174,7 @@ func (c *chaos) cutOff(ctx context.Context, p *process, f fault) outcome {
 	if f.n > 4 { // half of the times it is back at the very moment
 		pause(ctx, f.holds)
 	}
-	return outcome{true, fmt.Sprintf("cut off with %d operations; %s changed hands", len(held), id)}
+	return outcome{true, fmt.Sprintf("cut off %s with %d operations; %s changed hands", from, len(held), id)}
 }
 
 // sentinels are a master of Redis, a replica of it, and three programs that watch them and choose the master.

@@ -22,6 +22,10 @@ var others = []string{"red", "blue"}
 // keyed reports whether processes let nobody in without a key.
 func (c config) keyed() bool { return c.store != "sqlite" || c.redis }
 
+// limited reports whether requests are counted by owner, in Redis: never so few that one is refused for long. Where completions
+// are measured they are not.
+func (c config) limited() bool { return c.redis && c.outage == 0 }
+
 // invite makes keys for all owners, as an administrator does it, and has them use every web process.
 func (c *chaos) invite(ctx context.Context) error {
 	c.owners = []string{local}

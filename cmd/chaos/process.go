@@ -310,7 +310,7 @@ func (p *process) answers(ctx context.Context) bool {
 	return true
 }
 
-// metrics are its counters and gauges without labels; those with labels are summed under their name.
+// metrics are its counters and gauges; those with labels are summed under their name too.
 func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -333,6 +333,9 @@ func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 		name, _, _ := strings.Cut(line[:max(at, 0)], "{")
 		if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
 			all[name] += v
+			if series := line[:max(at, 0)]; series != name {
+				all[series] = v
+			}
 		}
 	}
 	return all, lines.Err()

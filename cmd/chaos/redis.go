@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"chunkstream/limit"
 	"chunkstream/servertest"
 )
 
@@ -19,9 +21,49 @@ func (c *chaos) redisFault(ctx context.Context, f fault) outcome {
 	defer c.times.end(theRedis)
 	o, stays := c.hurtRedis(ctx, f)
 	if o.bitten && !stays {
+		var live sync.WaitGroup
+		live.Go(func() { c.whenDelivered(ctx) })
 		c.whenReady(ctx, redisBack)
+		live.Wait()
 	}
 	return o
+}
+
+// received is the metric of what has come to a process over Redis.
+const received = `chunkstream_redis_events_total{outcome="received"}`
+
+// whenDelivered waits until an event has come to any web process over Redis that is well, and was when this began: then the
+// live path is whole again from one end to the other. There are always events on their way.
+func (c *chaos) whenDelivered(ctx context.Context) {
+	type instance struct {
+		p   *process
+		pid int
+	}
+	back := time.Now()
+	had := map[instance]float64{}
+	for time.Since(back) < c.cfg.patience {
+		for _, p := range c.load.webs {
+			if !p.well() || !p.running() {
+				continue
+			}
+			one := instance{p, p.pid()}
+			m, err := p.metrics(ctx)
+			if err != nil {
+				continue
+			}
+			before, there := had[one]
+			if !there {
+				had[one] = m[received]
+			} else if m[received] > before {
+				c.timed(redisDelivers, back)
+				return
+			}
+		}
+		if !pause(ctx, 2*glance) {
+			return
+		}
+	}
+	c.note(map[string]any{"not measured": redisDelivers})
 }
 
 // whenReady waits until every process that is well, and was when this began, says that it is ready, which other things may
@@ -109,7 +151,11 @@ func (c *chaos) hurtRedis(ctx context.Context, f fault) (o outcome, harmless boo
 		n := c.redisNumber(`local n = redis.call('DBSIZE') redis.call('FLUSHALL') return n`)
 		return outcome{n > 0, fmt.Sprintf("%d keys gone", n)}, true
 	case "redis-del":
-		pattern := []string{"operation:*", "stream:chunking:*", "chunkstream:wake"}[f.n%3]
+		patterns := []string{"operation:*", "stream:chunking:*", "chunkstream:wake"}
+		if c.cfg.limited() {
+			patterns = append(patterns, limit.KeyPrefix+"*")
+		}
+		pattern := patterns[f.n%len(patterns)]
 		n := c.redisNumber(`local r = redis.call('SCAN', '0', 'MATCH', '` + pattern + `', 'COUNT', 100000)
 local k = r[2][1 + tonumber(redis.call('TIME')[2]) % math.max(#r[2], 1)]
 if not k then return 0 end

@@ -35,6 +35,8 @@ type record struct {
 	ToAll      int64             `json:"deliveries_to_all,omitempty"` // of the deliveries, those to watchers of everything
 	Anew       int               `json:"told_anew,omitempty"`         // see chaos.anew
 	Owners     int               `json:"owners,omitempty"`
+	Deleted    int64             `json:"deleted,omitempty"` // documents
+	Retried    int64             `json:"retried,omitempty"` // operations, by hand
 	Reopened   int64             `json:"reopened"`
 	Process    int               `json:"process"` // faults that bit
 	RedisN     int               `json:"redis_faults"`
@@ -68,6 +70,7 @@ func (c *chaos) record(ctx context.Context) (err error) {
 	}
 	if l := c.load; l != nil {
 		r.Documents, r.Deliveries, r.Reopened = len(l.tickets), l.delivered.Load()+int64(c.told), l.reconnects.Load()
+		r.Deleted, r.Retried = l.deleted.Load(), l.retried.Load()
 		r.ToAll, r.Anew, r.Owners = int64(c.told), c.anew, len(c.owners)
 	}
 	for name, t := range c.tally {
