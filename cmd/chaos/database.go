@@ -26,8 +26,12 @@ func (c *chaos) sqlFault(ctx context.Context, f fault) outcome {
 	c.times.begin(theDatabase, time.Now())
 	o := c.hurtDatabase(ctx, f)
 	c.times.end(theDatabase)
+	what := databaseBack
+	if f.kind == "pg-half-open" { // it was never away: how long the product believes its connections is what passes
+		what = halfOpenReady
+	}
 	if o.bitten {
-		c.whenReady(ctx, databaseBack, theRedis)
+		c.whenReady(ctx, what, theRedis)
 	}
 	return o
 }
