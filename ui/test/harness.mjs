@@ -13,6 +13,9 @@ const limit = 30_000 // ms that anything may take before it is taken for broken
 /** The program under test: CHUNKSTREAM names it. */
 export const program = process.env.CHUNKSTREAM ?? new URL('../../chunkstream', import.meta.url).pathname
 
+/** The README: in a copy of this folder README names it. */
+export const readme = process.env.README ?? new URL('../../README.md', import.meta.url).pathname
+
 const browsers = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
 
 export const screenshots = (process.env.SCREENSHOTS ?? new URL('../screenshots', import.meta.url).pathname) + '/'

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { after, before, describe, test } from 'node:test'
-import { accessible, attack, drop, finish, fits, guide, harmless, openBrowser, openPage, painted, paintedAs, preview, samePaint, sampleText, screenshots, Server, until, wanted } from './harness.mjs'
+import { accessible, attack, drop, finish, fits, guide, harmless, openBrowser, openPage, painted, paintedAs, preview, readme, samePaint, sampleText, screenshots, Server, until, wanted } from './harness.mjs'
 
 let browser, server, idle // idle has no worker: what is submitted waits
 
@@ -481,6 +481,24 @@ describe('operations', { concurrency: 2 }, () => {
     await page.getByRole('button', { name: 'Cancel it' }).click()
     await page.locator('[data-status=cancelled]').waitFor()
     assert.equal((await idle.api(`/v1/operations/${op.id}`)).status, 'cancelled')
+    await finish(page)
+  })
+
+  test('what the README shows for the console of a browser prints every event, to the end', async () => {
+    const blocks = [...(await readFile(readme, 'utf8')).matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code)
+    assert.equal(blocks.length, 1)
+    const page = await openPage(browser, server.url)
+    const printed = []
+    page.on('console', (m) => {
+      if (m.type() === 'log') printed.push(m.args()[0].jsonValue())
+    })
+    await page.evaluate(`(async () => {${blocks[0]}})()`) // the console, too, lets a line wait
+    const last = await until('the last event', async () => (await Promise.all(printed)).find((e) => e.type === 'completed'))
+    const events = await Promise.all(printed)
+    assert.deepEqual(events.filter((e) => e.seq).map((e) => e.seq), Array.from({ length: last.seq }, (_, i) => i + 1))
+    assert.equal(events[0].type, 'queued')
+    assert.equal(events.at(-1), last)
+    assert.ok(last.data.chunks > 1)
     await finish(page)
   })
 
