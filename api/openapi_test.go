@@ -358,7 +358,7 @@ func TestPages(t *testing.T) {
 	wantProblem(t, "no such file", s.get("/ui/app.js"), 404, "not_found")
 }
 
-// TestDocumentation: docs/api.md has a curl line for every route and the table of all codes, and nothing else.
+// TestDocumentation: docs/api.md has a curl line for every route and the table of all codes with their status, and nothing else.
 func TestDocumentation(t *testing.T) {
 	b, err := os.ReadFile("../docs/api.md")
 	if err != nil {
@@ -387,8 +387,11 @@ func TestDocumentation(t *testing.T) {
 		t.Errorf("served:\n%s\ndocumented:\n%s", strings.Join(served, "\n"), strings.Join(documented, "\n"))
 	}
 	var codes []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\| [45][0-9]{2} \\|").FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9_]+)` \\| ([45][0-9]{2}) \\|").FindAllStringSubmatch(text, -1) {
 		codes = append(codes, m[1])
+		if kind, _ := api.Kind(m[1]); !strings.HasPrefix(kind, m[2]+" ") {
+			t.Errorf("docs/api.md has %s for %s, which is %q", m[2], m[1], kind)
+		}
 	}
 	slices.Sort(codes)
 	if want := api.Codes(); !slices.Equal(codes, want) {
