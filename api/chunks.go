@@ -31,6 +31,7 @@ type Chunk struct {
 	SourceStartByte *int64 `json:"source_start_byte,omitempty" doc:"In the bytes that were uploaded, where the text was decoded from another encoding"`
 	SourceEndByte   *int64 `json:"source_end_byte,omitempty"`
 	Strategy        string `json:"strategy"`
+	OverlapBytes    int64  `json:"overlap_bytes" doc:"How many of its bytes are also in the chunk before it, of the same level; 0 for the first"`
 
 	Boundary    string    `json:"boundary,omitempty" enum:"character,word,clause,sentence,line,row,paragraph,separator,topic,block,section,end" doc:"The kind of place the chunk ends at"`
 	Reason      string    `json:"reason,omitempty" enum:"limit,structure,end" doc:"Why it ends there and not further on"`
@@ -78,7 +79,7 @@ func viewOfChunk(sha256, strategy string, settings []byte, c store.Chunk, text, 
 	v := Chunk{
 		ID:    chunkID(sha256, strategy, settings, c),
 		Index: c.Index, StartByte: c.StartByte, EndByte: c.EndByte, StartChar: c.StartChar, EndChar: c.EndChar,
-		CharCount: c.EndChar - c.StartChar, Strategy: strategy,
+		CharCount: c.EndChar - c.StartChar, Strategy: strategy, OverlapBytes: c.Overlap,
 	}
 	if text {
 		v.Text = &c.Text

@@ -33,7 +33,7 @@ var (
 	}
 	linkFields  = []string{"cancel", "chunks", "document", "events", "self", "text", "ws"}
 	chunkFields = []string{
-		"boundary", "char_count", "end_byte", "end_char", "end_line", "id", "index", "reason", "start_byte", "start_char", "start_line", "strategy",
+		"boundary", "char_count", "end_byte", "end_char", "end_line", "id", "index", "overlap_bytes", "reason", "start_byte", "start_char", "start_line", "strategy",
 		"text",
 	}
 	rareChunkFields = []string{"context", "end_utf16", "kind", "level", "parent_index", "source_end_byte", "source_start_byte", "start_utf16"} // of some strategies only
@@ -157,6 +157,72 @@ func TestSubmitAndReadBack(t *testing.T) {
 	}
 	wantSame(t, "text=false", parseLines(t, s.get("/v1/operations/"+id+"/chunks?text=false",
 		"Accept: application/x-ndjson").body), paged)
+}
+
+// TestOverlapIsReported: a chunk says how many bytes it shares with the one before it of the same level, wherever a page
+// begins, as lines, about a place, alone and in a preview, as the describer of package chunk says it.
+func TestOverlapIsReported(t *testing.T) {
+	s := start(t)
+	text := strings.Repeat("Eins, zwei – drei. Vier und fünf? ", 30)
+	for strategy, config := range map[string]string{
+		"recursive":      `{"chunk_size":40,"chunk_overlap":15}`,
+		"sliding_window": `{"window":30,"stride":10}`,
+		"hierarchical":   `{"chunk_size":200,"child_sizes":[100,30],"chunk_overlap":12}`,
+		"sentence":       `{"chunk_size":40}`,
+	} {
+		plan, err := chunk.Parse(strategy, []byte(config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []float64
+		shared := 0
+		for d, err := range (chunk.Describer{}).Describe(plan, text) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want = append(want, float64(d.Overlap)); d.Overlap > 0 {
+				shared++
+			}
+		}
+		if len(want) < 20 || (shared > 5) != (strategy != "sentence") || strategy == "hierarchical" && shared > len(want)-10 {
+			t.Fatalf("%s: %d of %d chunks overlap", strategy, shared, len(want))
+		}
+		body := `{"text":"` + text + `","strategy":"` + strategy + `","config":` + config + `}`
+		op := s.post("/v1/operations?wait=30", body, asJSON).json(t)
+		path := "/v1/operations/" + op["id"].(string) + "/chunks"
+		seen := 0
+		check := func(what string, chunks ...any) {
+			t.Helper()
+			for _, c := range chunks {
+				seen++
+				if i := int(dig(c, "index").(float64)); dig(c, "overlap_bytes") != want[i] {
+					t.Errorf("%s, %s, chunk %d: got overlap_bytes %v, want %v", strategy, what, i, dig(c, "overlap_bytes"), want[i])
+				}
+			}
+		}
+		whole := s.get(path + "?limit=1000").json(t)["data"].([]any)
+		check("all", whole...)
+		for query := "?limit=3&text=false"; ; {
+			page := s.get(path + query).json(t)
+			check("by page", page["data"].([]any)...)
+			if page["has_more"] != true {
+				break
+			}
+			query = "?limit=3&text=false&cursor=" + page["next_cursor"].(string)
+			for _, line := range parseLines(t, s.get(path+query, "Accept: application/x-ndjson").body) {
+				check("a line", line)
+			}
+		}
+		for i, c := range whole {
+			check("alone", s.get(fmt.Sprint(path, "/", i)).json(t), s.get(path+"/"+dig(c, "id").(string)+"?text=false").json(t))
+		}
+		check("about a place", s.get(path + "?around=0&at_byte=500").json(t)["data"].([]any)...)
+		check("of the document", s.get("/v1/documents/" + op["document_id"].(string) + "/chunks?around=0&at_char=700").json(t)["data"].([]any)...)
+		check("preview", s.post("/v1/preview", `{"limit":1000,`+body[1:], asJSON).json(t)["data"].([]any)...)
+		if seen < 5*len(want) {
+			t.Errorf("%s: only %d chunks were looked at", strategy, seen)
+		}
+	}
 }
 
 func parseLines(t *testing.T, b []byte) (all []map[string]any) {

@@ -155,7 +155,7 @@ func cut(ctx context.Context, plan chunk.Plan, text string, limit int, texts boo
 		p.Data = append(p.Data, PreviewChunk{viewOfChunk(hash, plan.Strategy, plan.Settings, store.Chunk{
 			Index: int64(d.Index), StartByte: int64(d.Start), EndByte: int64(d.End),
 			StartChar: int64(d.From.Char), EndChar: int64(d.To.Char),
-			Text: d.Text, Facts: store.FactsOf(d.Chunk), Placed: lines,
+			Text: d.Text, Facts: store.FactsOf(d.Chunk), Overlap: int64(d.Overlap), Placed: lines,
 		}, texts, false), d.Size})
 	}
 	return p, nil

@@ -129,6 +129,8 @@ type Chunk struct {
 	StartLine int64  `json:"start_line"` // of its first character, from 1
 	EndLine   int64  `json:"end_line"`   // of its last character
 	Strategy  string `json:"strategy"`
+	// OverlapBytes is how many of its bytes are also in the chunk before it, of the same level; 0 for the first.
+	OverlapBytes int64 `json:"overlap_bytes"`
 
 	Boundary string `json:"boundary"` // the kind of place the chunk ends at: word, sentence, …, end
 	Reason   string `json:"reason"`   // why it ends there: limit, structure or end

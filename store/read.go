@@ -482,9 +482,14 @@ func (s *Store) Chunks(ctx context.Context, owner, operationID string, from int6
 		return nil, found("read operation", err)
 	}
 	var chunks []Chunk
+	var before *Chunk
+	begin, rows := max(from-1, 0), limit // the overlap of the first is with the chunk before it
+	if from > 0 {
+		rows++
+	}
 	err = s.read(ctx, `
 SELECT idx, start_byte, end_byte, start_char, end_char, facts, context FROM chunks
- WHERE operation = $1 AND idx >= $2 ORDER BY idx LIMIT $3`, num, from, limit).
+ WHERE operation = $1 AND idx >= $2 ORDER BY idx LIMIT $3`, num, begin, rows).
 		each(func(scan scan) error {
 			var c Chunk
 			var facts *int64
@@ -496,7 +501,14 @@ SELECT idx, start_byte, end_byte, start_char, end_char, facts, context FROM chun
 			if err == nil {
 				err = c.check(size)
 			}
-			chunks = append(chunks, c)
+			// Chunks that overlap follow each other: in a hierarchy these are the smallest of one parent.
+			if before != nil && before.Facts.Level == c.Facts.Level {
+				c.Overlap = max(0, before.EndByte-c.StartByte)
+			}
+			before = &c
+			if c.Index >= from && len(chunks) < limit {
+				chunks = append(chunks, c)
+			}
 			return err
 		})
 	if err != nil {

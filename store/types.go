@@ -239,6 +239,7 @@ type Chunk struct {
 	StartChar, EndChar int64
 	Text               string // text[StartByte:EndByte]; empty when the spans alone were asked for
 	Facts              Facts
+	Overlap            int64   // bytes that are also in the chunk before it of the same level; only of chunks that are read
 	Placed             *Placed // only when the places were asked for
 }
 

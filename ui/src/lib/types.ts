@@ -48,6 +48,7 @@ export interface Chunk {
   start_char: number
   end_char: number
   char_count: number
+  overlap_bytes: number // also in the chunk before it, of the same level
   size?: number // in the unit; previews only
   boundary?: string
   reason?: string
