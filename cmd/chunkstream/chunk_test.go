@@ -186,7 +186,7 @@ func TestChunkCommand(t *testing.T) {
 			words string
 		}{
 			"a.md --chunk-size 0":                             {exitUsage, "--chunk-size: 0 is out of range"},
-			"a.md --set child-sizes=[9]":                      {exitUsage, "--set child-sizes: is not a setting of recursive"},
+			"a.md --set child-sizes=[9]":                      {exitUsage, "--set child-sizes is not a setting of recursive"},
 			"a.md --strategy recursve":                        {exitUsage, `--strategy: "recursve" is not a strategy`},
 			"a.md --strategy recursve -q":                     {exitUsage, "Try: use recursive"},
 			"a.md --unit tokens --chunk-size 9 --tokenizer x": {exitUsage, "--tokenizer: "},
