@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -146,10 +147,8 @@ func scanEvent(scan func(...any) error) (owner string, e event.Event, err error)
 // What is deleted while Redis is away, or by a process that dies, goes there by its time to live.
 const lastDeletions = 5
 
-// empty deletes the last documents and waits until all that was deleted is gone, piece by piece.
+// empty deletes the last documents and waits until all that was deleted is gone, piece by piece, for as long as it gets less.
 func (c *chaos) empty(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 3*c.cfg.patience)
-	defer cancel()
 	rng := rand.New(rand.NewPCG(c.cfg.seed, 700))
 	again := map[string]*ticket{}
 	for _, t := range c.load.tickets {
@@ -167,16 +166,24 @@ func (c *chaos) empty(ctx context.Context) {
 			ids = append(ids, t.op.ID)
 		}
 	}
-	what := ""
+	least := int64(math.MaxInt64)
 	for late := time.Now().Add(c.cfg.patience); ; {
-		if what = c.remains(ctx, ids); what == "" {
-			return
+		var left int64
+		err := c.db.QueryRowContext(ctx, `SELECT count(*) FROM documents WHERE state = 'deleting'`).Scan(&left)
+		what := fmt.Sprintf("%d documents, %v", left, err)
+		if err == nil && left == 0 {
+			what = c.remains(ctx, ids)
 		}
-		if time.Now().After(late) {
+		if err == nil && left < least {
+			least, late = left, time.Now().Add(c.cfg.patience)
+		}
+		switch {
+		case what == "":
+			return
+		case time.Now().After(late):
 			c.violate("I12: of what was deleted there is left: %s", what)
 			return
-		}
-		if !pause(ctx, 100*time.Millisecond) {
+		case !pause(ctx, 100*time.Millisecond):
 			return
 		}
 	}
