@@ -94,7 +94,8 @@ func openPostgres(ctx context.Context, cfg *pgxpool.Config) (*postgres, error) {
 }
 
 // migratePostgres migrates under an advisory lock, so that any number of processes may start at once. The limits do not
-// hold here: a migration takes as long as it takes.
+// hold here: a migration takes as long as it takes. Where there is none to be made, which is so at most starts, a server that
+// has fallen silent must not keep the process from ending.
 func migratePostgres(ctx context.Context, cfg *pgx.ConnConfig) (err error) {
 	db := stdlib.OpenDB(*cfg)
 	defer func() { err = errors.Join(err, db.Close()) }()
@@ -111,10 +112,27 @@ func migratePostgres(ctx context.Context, cfg *pgx.ConnConfig) (err error) {
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
+	if pending, err := anyPending(ctx, db, p); err != nil {
+		return fmt.Errorf("look for migrations: %w", err)
+	} else if !pending {
+		return nil
+	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
+}
+
+// anyPending reports whether there is a migration to be made. It writes nothing and takes no lock.
+func anyPending(ctx context.Context, db *sql.DB, p *goose.Provider) (bool, error) {
+	within, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	var there bool // without its table goose would make it, which several must not do at once
+	err := db.QueryRowContext(within, `SELECT to_regclass($1) IS NOT NULL`, goose.DefaultTablename).Scan(&there)
+	if err != nil || !there {
+		return true, err
+	}
+	return p.HasPending(within)
 }
 
 func (p *postgres) close() error {

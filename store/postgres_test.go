@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -577,5 +579,37 @@ func BenchmarkBareParts(b *testing.B) {
 	b.ReportMetric(100*bare.Seconds()/path.Seconds(), "%")
 	if err := conn.Close(context.Background()); err != nil {
 		b.Error(err)
+	}
+}
+
+// TestOpenSilentServer: a server that takes connections and says nothing keeps nobody from ending, also where a migration, which may
+// take as long as it likes, would be made.
+func TestOpenSilentServer(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+		}
+	})
+	defer conns.Wait()
+	defer func() { _ = l.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	db, err := store.Open(ctx, store.Config{DatabaseURL: secret.New("postgres://nobody@" + l.Addr().String() + "/none?sslmode=disable")})
+	if err == nil {
+		_ = db.Close()
+		t.Fatal("a database that says nothing was opened")
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("opening did not end by itself within a minute: %v", err)
 	}
 }
