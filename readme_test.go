@@ -3,7 +3,6 @@ package chunkstream_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -102,7 +101,7 @@ func (r *readme) run(name string, args ...string) string {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = r.environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a command may start a server, which must not outlive it
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.CombinedOutput()
@@ -110,6 +109,11 @@ func (r *readme) run(name string, args ...string) string {
 		r.t.Fatalf("%s: %v\n%s", args[len(args)-1], err, out)
 	}
 	return string(out)
+}
+
+// environment has what a user may have set for his service; the other commands go their own way all the same.
+func (r *readme) environment() []string {
+	return append(os.Environ(), "CGO_ENABLED=0", "CHUNKSTREAM_LISTEN="+r.address, "CHUNKSTREAM_DATA="+r.data)
 }
 
 // console runs the commands that begin with "$ " and compares what follows each with what it prints; "…" stands for
@@ -129,7 +133,6 @@ func (r *readme) console(block string) {
 			continue
 		case strings.HasPrefix(command, serveCommand+" & "):
 			r.stop() // as the README says above this command, which kills the server that it starts
-			command = fmt.Sprintf("export CHUNKSTREAM_LISTEN=%s CHUNKSTREAM_DATA=%s; %s", r.address, r.data, command)
 		}
 		got := r.run("bash", "-c", "set -o pipefail; "+r.here(command))
 		for line := range strings.Lines(strings.TrimSpace(want)) {
@@ -157,7 +160,7 @@ func (r *readme) program(code string) {
 // serve runs the README's first command as it stands, and waits until the server is ready.
 func (r *readme) serve() {
 	cmd := exec.Command("bash", "-c", "exec "+serveCommand)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "CHUNKSTREAM_LISTEN="+r.address, "CHUNKSTREAM_DATA="+r.data)
+	cmd.Env = r.environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	printed, err := cmd.StdoutPipe()
 	if err != nil {

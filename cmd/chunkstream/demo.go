@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -71,7 +72,9 @@ func (s *stage) say(format string, args ...any) {
 // run starts a child under a name. It is ended with the demo, or before.
 func (s *stage) run(ctx context.Context, name, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), "CHUNKSTREAM_API_KEY=", "CHUNKSTREAM_DATABASE=", "DATABASE_URL=", "CHUNKSTREAM_REDIS=", "REDIS_URL=")
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool { // what a user has set is for a service of his own
+		return strings.HasPrefix(e, "CHUNKSTREAM_") || strings.HasPrefix(e, "DATABASE_URL=") || strings.HasPrefix(e, "REDIS_URL=")
+	})
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
