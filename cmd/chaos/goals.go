@@ -49,8 +49,6 @@ func (c *chaos) goal(what string, s spread) string {
 		return told("max", s.Max, 2*time.Second)
 	case databaseBack:
 		return told("max", s.Max, 5*time.Second)
-	case halfOpenReady: // two round trips, each of which the product gives up after 7 s
-		return told("max", s.Max, 16*time.Second)
 	case absentRedis:
 		return told("p99", s.P99, c.spread(withRedis).P99.d()+2*time.Second)
 	}

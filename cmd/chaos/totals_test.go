@@ -123,7 +123,7 @@ func TestGoals(t *testing.T) {
 	c.measured(withRedis, time.Second)
 	for what, most := range map[string]time.Duration{
 		killResumed: 7 * time.Second, termEnded: 2 * time.Second, termResumed: 2 * time.Second, redisBack: 2 * time.Second, redisDelivers: 2 * time.Second,
-		databaseBack: 5 * time.Second, halfOpenReady: 16 * time.Second, absentRedis: 3 * time.Second,
+		databaseBack: 5 * time.Second, absentRedis: 3 * time.Second,
 	} {
 		c.measured(what, most)
 		if got := c.goal(what, c.spread(what)); !strings.HasSuffix(got, most.String()+": met") {
