@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"chunkstream/chunk"
@@ -202,6 +203,11 @@ func (p *Pool) drop(child *process) string {
 	return child.end()
 }
 
+// short says that the system lacked files, processes or memory.
+func short(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM)
+}
+
 // spawn starts a child under the best protection that works here.
 func (p *Pool) spawn() (*process, error) {
 	p.mu.Lock()
@@ -217,8 +223,8 @@ func (p *Pool) spawn() (*process, error) {
 			return child, nil
 		}
 		failures = append(failures, fmt.Errorf("with %s: %w", levels[level].words, err))
-		if proved {
-			break // it has worked before, so it is not the protection that fails
+		if proved || short(err) {
+			break // it has worked before, so it is not the protection that fails; nor is it when the machine has nothing left
 		}
 	}
 	return nil, fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(failures...))

@@ -38,7 +38,8 @@ type Config struct {
 	// of its own puts them in here.
 	Parse func(strategy string, settings []byte) (chunk.Plan, error)
 	// Split cuts a text, as chunk.Guard does and by default is, perhaps in another process. An error that is a *CrashError
-	// counts as a crash.
+	// counts as a crash; after one that is ErrNoProcess, before the first chunk, it is called again, later and later, up to
+	// every 5 s.
 	Split func(ctx context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error]
 	// Here says of which strategies Split cuts a text in this process, in time that grows with the text: a short one is
 	// cut while the request that brings it waits (Reserve). Default: all, or with a Split of your own none.
@@ -76,12 +77,17 @@ type CrashError struct{ Code, Detail string }
 
 func (e *CrashError) Error() string { return e.Code + ": " + e.Detail }
 
+// ErrNoProcess is Config.Split's error when the machine gave it no process to cut a text in, for want of memory, files or
+// processes. The text has no part in that, so it costs its operation no attempt: the run waits with its lease.
+var ErrNoProcess = errors.New("no process to cut the text in could be started")
+
 const (
 	batchSpans = 1000                  // a batch is committed when it has so many spans
 	batchTime  = 50 * time.Millisecond // or has been open for so long
 
 	firstBackoff   = 500 * time.Millisecond // doubled for every failure without progress
 	longestBackoff = time.Minute
+	longestWait    = 5 * time.Second // for a process
 )
 
 func (c Config) withDefaults() Config {
@@ -147,6 +153,7 @@ type Stats struct {
 	Retried   int64 // transient errors
 	Crashed   int64 // runs whose splitting process died (CrashError)
 	Fenced    int64 // runs that ended because somebody else had taken the operation
+	NoProcess int64 // texts that no process could be started for; each is tried again
 	Errors    int64 // store calls that failed outside a run: claim, renew, sweep, reap; each is tried again
 }
 
@@ -158,7 +165,7 @@ type Worker struct {
 
 	small, large *lane
 
-	completed, failed, retried, crashed, fenced, errors atomic.Int64
+	completed, failed, retried, crashed, fenced, noProcess, errors atomic.Int64
 }
 
 // New makes a worker; it starts nothing.
@@ -183,7 +190,7 @@ func (w *Worker) Stats() Stats {
 	}
 	w.mu.Unlock()
 	return Stats{Running: running, Stalled: stalled, Completed: w.completed.Load(), Failed: w.failed.Load(), Retried: w.retried.Load(), Crashed: w.crashed.Load(),
-		Fenced: w.fenced.Load(), Errors: w.errors.Load()}
+		Fenced: w.fenced.Load(), NoProcess: w.noProcess.Load(), Errors: w.errors.Load()}
 }
 
 // Free is how many operations could be begun now, both lanes together. It may be called at any time.
@@ -406,9 +413,11 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 	skip := op.Chunks
 	opened := began
 	put := output{cfg: &w.cfg}
-	for span, err := range w.cfg.Split(ctx, plan, text) {
+	for span, err := range w.spans(take, ctx, r, plan, text) {
 		if broken := (*chunk.SplitError)(nil); errors.As(err, &broken) {
 			return &permanentError{"splitter_failed", err.Error()}
+		} else if errors.Is(err, ErrNoProcess) { // and none is waited for any more
+			return w.handOver(ctx, r)
 		} else if err != nil {
 			return err
 		}
@@ -441,6 +450,46 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 	b.bytesDone = op.BytesTotal
 	_, err = w.commit(ctx, r, &b, 0, true)
 	return err
+}
+
+// spans is Config.Split, begun again until there is a process to cut the text in. It gives ErrNoProcess when the operation is
+// rather to be given back: the worker stops, or a cancel was requested.
+func (w *Worker) spans(take, ctx context.Context, r *run, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error] {
+	return func(yield func(chunk.Chunk, error) bool) {
+		for waits := int64(0); ; waits++ {
+			var missing error
+			for span, err := range w.cfg.Split(ctx, plan, text) {
+				if errors.Is(err, ErrNoProcess) {
+					missing = err
+					break
+				}
+				if !yield(span, err) {
+					return
+				}
+			}
+			if missing == nil {
+				return
+			}
+			w.noProcess.Add(1)
+			wait := min(backoff(waits), longestWait)
+			w.cfg.Log.Warn("no process to cut a text in; it is tried again", "operation", r.Operation.ID, "error", missing, "retry_in", wait)
+			timer := time.NewTimer(wait)
+			select {
+			case <-timer.C:
+			case <-take.Done():
+			case <-ctx.Done():
+			}
+			timer.Stop()
+			switch {
+			case ctx.Err() != nil:
+				yield(chunk.Chunk{}, ctx.Err())
+				return
+			case take.Err() != nil || r.flush.Load():
+				yield(chunk.Chunk{}, missing)
+				return
+			}
+		}
+	}
 }
 
 // output counts what a run stores, what earlier attempts have stored included.

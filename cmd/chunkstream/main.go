@@ -132,13 +132,18 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "chunkstream:", err)
+	words := fmt.Sprintln("chunkstream:", err)
 	code := exitFailed
 	if e, ok := errors.AsType[*exitError](err); ok {
 		code = e.code
 		if e.hint != "" {
-			fmt.Fprintln(os.Stderr, "  Try:", e.hint)
+			words += fmt.Sprintln("  Try:", e.hint)
 		}
+	}
+	if name := parsed.Selected().Name; name == "serve" || name == "worker" {
+		lastWords(words)
+	} else {
+		fmt.Fprint(os.Stderr, words)
 	}
 	return code
 }

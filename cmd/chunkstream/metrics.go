@@ -53,6 +53,7 @@ var (
 		counter("operations_failed_total", "Operations this process ended with a permanent error.", func(w worker.Stats) float64 { return float64(w.Failed) }),
 		counter("operations_retried_total", "Transient errors of this process's runs.", func(w worker.Stats) float64 { return float64(w.Retried) }),
 		counter("parser_deaths_total", "Child processes that died or were killed over a text.", func(w worker.Stats) float64 { return float64(w.Crashed) }),
+		counter("parser_starts_failed_total", "Times that no child process could be started for a text; each is tried again.", func(w worker.Stats) float64 { return float64(w.NoProcess) }),
 		counter("operations_fenced_total", "Runs that ended because the lease was lost.", func(w worker.Stats) float64 { return float64(w.Fenced) }),
 		counter("worker_errors_total", "Store calls outside a run that failed; each is tried again.", func(w worker.Stats) float64 { return float64(w.Errors) }),
 	}
@@ -103,9 +104,12 @@ func (c *statsCollector) Collect(ch chan<- prometheus.Metric) {
 	collect(ch, ofHub, c.hub.Stats())
 }
 
-func metrics(db *store.Store, hub *live.Hub, work *worker.Worker) *prometheus.Registry {
+func metrics(db *store.Store, hub *live.Hub, work *worker.Worker, logs *logQueue) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&statsCollector{db: db, hub: hub, work: work})
+		&statsCollector{db: db, hub: hub, work: work},
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "chunkstream_log_lines_dropped_total",
+			Help: "Lines of the log that were lost because nobody read it in time."},
+			func() float64 { return float64(logs.dropped.Load()) }))
 	return r
 }

@@ -68,6 +68,8 @@ func (c cutter) split(ctx context.Context, plan chunk.Plan, text string) iter.Se
 		for ch, err := range c.pool.Split(ctx, plan, text, 0) {
 			if died, ok := errors.AsType[*sandbox.Error](err); ok {
 				err = &worker.CrashError{Code: died.Code, Detail: died.Detail}
+			} else if errors.Is(err, sandbox.ErrUnavailable) {
+				err = fmt.Errorf("%w: %w", worker.ErrNoProcess, err)
 			}
 			if !yield(ch, err) {
 				return

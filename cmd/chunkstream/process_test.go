@@ -91,10 +91,22 @@ func startProcess(t testing.TB, command, address string, env []string, args ...s
 // startProgram starts one command of a build of the program.
 func startProgram(t testing.TB, path, command, address string, env []string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, address: address, output: &lockedBuffer{}, exited: make(chan struct{}), began: time.Now()}
+	return newProgram(t, path, command, address, env, args...).begin()
+}
+
+// newProgram is startProgram without its start.
+func newProgram(t testing.TB, path, command, address string, env []string, args ...string) *server {
+	s := &server{t: t, address: address, output: &lockedBuffer{}, exited: make(chan struct{})}
 	s.cmd = exec.Command(path, append([]string{command, "--listen", address}, args...)...)
 	s.cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	return s
+}
+
+func (s *server) begin() *server {
+	t := s.t
+	t.Helper()
+	s.began = time.Now()
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +118,7 @@ func startProgram(t testing.TB, path, command, address string, env []string, arg
 		s.kill()
 		if t.Failed() {
 			text := s.output.String()
-			t.Logf("the server on %s said at last:\n%s", address, text[max(0, len(text)-4000):])
+			t.Logf("the server on %s said at last:\n%s", s.address, text[max(0, len(text)-4000):])
 		}
 	})
 	return s

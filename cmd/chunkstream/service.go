@@ -74,14 +74,16 @@ func (b *backing) check() error {
 	return nil
 }
 
-func (b *backing) logger() *slog.Logger {
+// logger begins the service's log; the queue is to be closed.
+func (b *backing) logger() (*slog.Logger, *logQueue) {
 	terminal := false
 	if st, err := os.Stderr.Stat(); err == nil {
 		terminal = st.Mode()&os.ModeCharDevice != 0
 	}
-	log := newLogger(os.Stderr, b.LogFormat != "text" && (b.LogFormat != "auto" || !terminal))
+	surviveReaders()
+	log, queue := queuedLogger(os.Stderr, b.LogFormat != "text" && (b.LogFormat != "auto" || !terminal))
 	slog.SetDefault(log) // what other people's packages have to say
-	return log
+	return log, queue
 }
 
 // storeConfig says where the database is, making the data folder when it is SQLite's.
@@ -125,6 +127,7 @@ type waker interface {
 // service is a process without its HTTP side: store, Redis roles, wake-ups, hub and worker.
 type service struct {
 	log      *slog.Logger
+	logs     *logQueue
 	workers  int
 	db       *store.Store
 	conns    *redisconn.Conns // nil without Redis
@@ -157,7 +160,13 @@ const smallSlots = 32
 
 // open makes everything and starts nothing but what connects to the database and to Redis.
 func (b *backing) open(ctx context.Context) (_ *service, err error) {
-	s := &service{log: b.logger(), workers: b.Workers}
+	s := &service{workers: b.Workers}
+	s.log, s.logs = b.logger()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
 	s.cut = cutter{b.parseFlags, sandbox.New(sandbox.Config{Time: b.ParseTime, Memory: b.ParseMemory << 20, Log: s.log})}
 	cfg, err := b.storeConfig()
 	if err != nil {
@@ -170,11 +179,6 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 		}
 		return nil, &exitError{exitNoReach, err, hint}
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close())
-		}
-	}()
 	memory := &dispatch.Memory{}
 	s.wake, s.bus = memory, live.NewMemory(busDepth)
 	source := api.LiveSource(s.db)
@@ -199,7 +203,7 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.registry = metrics(s.db, s.hub, s.work)
+	s.registry = metrics(s.db, s.hub, s.work, s.logs)
 	policy, err := b.webhookFlags.policy()
 	if err != nil {
 		return nil, err
@@ -274,14 +278,18 @@ func (s *service) stopHub() error {
 	return s.hubbing.Wait()
 }
 
-// close ends the children and lets go of Redis and the database.
+// close ends the children, lets go of Redis and the database as far as they were opened, and ends the log.
 func (s *service) close() error {
+	defer s.logs.Close()
 	s.cut.pool.Close()
 	var err error
 	if s.conns != nil {
 		err = s.conns.Close()
 	}
-	return errors.Join(err, s.db.Close())
+	if s.db != nil {
+		err = errors.Join(err, s.db.Close())
+	}
+	return err
 }
 
 // ready is the answer of /readyz.
