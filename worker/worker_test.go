@@ -4,12 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"iter"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -351,6 +353,61 @@ func TestStalledIsSaidWhileTheLeaseIsKept(t *testing.T) {
 	stop() // the run has left
 	if s := w.Stats(); s.Running != 0 || s.Stalled != 0 || s.Fenced != 0 {
 		t.Errorf("after the end: %+v", s)
+	}
+}
+
+// TestNoProcessCostsNoAttempt: a run that gets no process to cut its text in waits for one with its lease; meanwhile a cancel
+// ends it and a stop gives it back.
+func TestNoProcessCostsNoAttempt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		do   func(b *bench, id string) error
+		want store.Status
+		last event.Type
+	}{
+		"there is one again": {nil, store.Completed, event.Completed},
+		"cancelled": {func(b *bench, id string) error {
+			_, _, err := b.store.Cancel(b.Context(), "o", id)
+			return err
+		}, store.Cancelled, event.Cancelled},
+		"stopped": {func(b *bench, _ string) error {
+			b.cancel()
+			return nil
+		}, store.Queued, event.HandedOver},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			asked := make(chan struct{}, 100)
+			var times atomic.Int64
+			w, stop := b.start(worker.Config{Lease: time.Second, Split: func(_ context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error] {
+				if times.Add(1) > 2 && c.do == nil {
+					return chunk.Guard(plan.Strategy, plan.Splitter, text)
+				}
+				return func(yield func(chunk.Chunk, error) bool) {
+					asked <- struct{}{}
+					yield(chunk.Chunk{}, fmt.Errorf("no files: %w", worker.ErrNoProcess))
+				}
+			}})
+			op, left := b.submit("abcdefgh", `{}`)
+			await(t, "the first try", asked)
+			if c.do != nil {
+				if err := c.do(b, op.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			await(t, "the end", left)
+			stop()
+			got := b.operation(op.ID)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if events := b.events[op.ID]; got.Status != c.want || got.Attempt != 1 || got.Failures != 0 || events[len(events)-1].Type != c.last {
+				t.Errorf("%+v after %+v", got, events)
+			}
+			if s := w.Stats(); s.NoProcess < 1 || c.do == nil && s.NoProcess != 2 || s.Retried != 0 || s.Failed != 0 {
+				t.Errorf("counted are %+v", s)
+			}
+		})
 	}
 }
 

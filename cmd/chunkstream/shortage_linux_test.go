@@ -19,6 +19,7 @@ import (
 	"chunkstream/client"
 	"chunkstream/event"
 	"chunkstream/servertest"
+	"chunkstream/worker"
 )
 
 // The tests of this file take from a process what the system gave it: how long a file may be (EFBIG) and how many it may have
@@ -356,6 +357,62 @@ func TestServiceFilesRunOut(t *testing.T) {
 	}
 	s.s.ready()
 	s.s.stop()
+	checkDatabase(t, sqliteIn(data))
+}
+
+// TestServiceChildrenCannotStart: while a service has no files left for a child, what needs one waits with its worker and costs no
+// attempt, a cancel of it is heard, and it completes once there are files again.
+func TestServiceChildrenCannotStart(t *testing.T) {
+	t.Parallel()
+	s, data := newShort(t)
+	pid := s.s.cmd.Process.Pid
+	clear(s.accepted) // it has had its child
+	for _, child := range servertest.Children(t, pid) {
+		if err := unix.Kill(child, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			t.Fatal(err)
+		}
+	}
+	if err := lower(pid, unix.RLIMIT_NOFILE, uint64(freeFiles(t, pid)+2)); err != nil { // a child's pipes have eight ends
+		t.Fatal(err)
+	}
+	for i := 0; len(s.accepted) < 3; i++ {
+		if i == 100 {
+			t.Fatal("nothing is accepted")
+		}
+		s.submit(s.c, markdown(fmt.Sprint("Text ", i), 3000))
+	}
+	tried := func(times int) func() bool {
+		return func() bool { return strings.Count(s.s.output.String(), "no process to cut a text in") >= times }
+	}
+	s.wait("each is tried twice", tried(6))
+	var cancelled string
+	for cancelled = range s.accepted {
+		break
+	}
+	s.wait("a cancel is taken", func() bool {
+		_, err := s.c.Cancel(t.Context(), cancelled)
+		if err != nil {
+			s.again(err)
+		}
+		return err == nil
+	})
+	s.wait("the cancel is heard", func() bool {
+		op, err := s.c.Operation(t.Context(), cancelled, 0)
+		if err != nil {
+			s.again(err)
+		}
+		return op.Status == string(event.Cancelled)
+	})
+	delete(s.accepted, cancelled)
+	s.wait("the others are tried on", tried(10))
+	lift(t, pid, unix.RLIMIT_NOFILE)
+	s.complete()
+	s.s.stop()
+	for line := range strings.Lines(s.s.output.String()) {
+		if strings.Contains(line, `"operation is tried again"`) && strings.Contains(line, worker.ErrNoProcess.Error()) {
+			t.Errorf("it has cost an attempt: %s", line)
+		}
+	}
 	checkDatabase(t, sqliteIn(data))
 }
 
