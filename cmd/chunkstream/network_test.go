@@ -105,3 +105,12 @@ func TestFlagsAreSecret(t *testing.T) {
 		t.Errorf("found %s", got)
 	}
 }
+
+func TestMostConnections(t *testing.T) {
+	t.Parallel()
+	for files, want := range map[uint64]int{0: 1, 64: 32, 256: 128, 320: 160, 512: 352, 1024: 819, 65536: 52428, ^uint64(0): 838860} {
+		if got := mostConnections(files); got != want {
+			t.Errorf("of %d files %d are for connections, want %d", files, got, want)
+		}
+	}
+}

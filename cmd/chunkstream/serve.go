@@ -90,7 +90,7 @@ func (c *serveCmd) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, profiler.stop()) }()
-	listener, err := net.Listen("tcp", c.Listen)
+	listener, err := listen(c.Listen, s.registry)
 	if err != nil {
 		return &exitError{exitUsage, fmt.Errorf("listen on %s: %w", c.Listen, err),
 			"another address, such as --listen 127.0.0.1:0 for a free port"}

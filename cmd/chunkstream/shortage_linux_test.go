@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -413,6 +415,98 @@ func TestServiceChildrenCannotStart(t *testing.T) {
 			t.Errorf("it has cost an attempt: %s", line)
 		}
 	}
+	checkDatabase(t, sqliteIn(data))
+}
+
+// TestServiceConnectionsRunOut: with more streams asked for than a service may have files, what it has accepted completes as ever,
+// children included, nothing lacks a file, and who waited is let in when others go.
+func TestServiceConnectionsRunOut(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := startServer(t, servertest.FreeAddress(t), data, []string{moreFiles + "=150"}).ready()
+	own := &http.Transport{MaxConnsPerHost: 1}
+	defer own.CloseIdleConnections()
+	c, err := client.New("http://"+p.address, client.Options{HTTP: &http.Client{Transport: own}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &short{t: t, s: p, c: c, accepted: map[string]string{}}
+	s.submit(c, markdown("Before", 3000)) // its connection is open
+	var crowd []net.Conn
+	defer func() {
+		for _, stream := range crowd {
+			_ = stream.Close()
+		}
+	}()
+	for range 150 {
+		stream, err := net.Dial("tcp", p.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crowd = append(crowd, stream)
+		if _, err := fmt.Fprintf(stream, "GET /v1/events HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", p.address); err != nil {
+			t.Fatal(err)
+		}
+	}
+	number := func(name string) (value string) {
+		resp, err := (&http.Client{Transport: own}).Get("http://" + p.address + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if after, ok := strings.CutPrefix(line, name+" "); ok {
+				value = strings.TrimSpace(after)
+			}
+		}
+		return value
+	}
+	most := number("chunkstream_connections_limit")
+	if n, err := strconv.Atoi(most); err != nil || n < 50 || n > 100 {
+		t.Fatalf("at most %q connections, %v", most, err)
+	}
+	s.wait("all places are taken", func() bool { return number("chunkstream_connections") == most })
+	for i := range 6 {
+		for _, child := range servertest.Children(t, p.cmd.Process.Pid) { // a new child needs files
+			if err := unix.Kill(child, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+				t.Fatal(err)
+			}
+		}
+		s.submit(c, markdown(fmt.Sprint("Among many ", i), 3000))
+	}
+	if len(s.refused) > 0 {
+		t.Errorf("%d texts are refused", len(s.refused))
+	}
+	s.complete()
+	if got := number("chunkstream_connections"); got != most {
+		t.Errorf("%s connections are open, want %s", got, most)
+	}
+	late := make(chan error, 1)
+	go func() { // waits behind the crowd
+		resp, err := http.Get("http://" + p.address + "/healthz")
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		late <- err
+	}()
+	for _, stream := range crowd {
+		_ = stream.Close()
+	}
+	select {
+	case err := <-late:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("who waited is not let in")
+	}
+	if strings.Contains(p.output.String(), "too many open files") {
+		t.Error("something lacked a file")
+	}
+	p.stop()
 	checkDatabase(t, sqliteIn(data))
 }
 

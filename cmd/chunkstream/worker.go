@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -57,7 +56,7 @@ func (c *workerCmd) Run(ctx context.Context) (err error) {
 	failed := make(chan struct{})
 	fail := sync.OnceFunc(func() { close(failed) })
 	if c.Listen != "" {
-		listener, err := net.Listen("tcp", c.Listen)
+		listener, err := listen(c.Listen, s.registry)
 		if err != nil {
 			return &exitError{exitUsage, fmt.Errorf("listen on %s: %w", c.Listen, err), "another address, or no --listen"}
 		}
