@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -125,7 +126,7 @@ func lastWords(text string) {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
-		_, _ = os.Stderr.WriteString(text) // there is nobody else to tell
+		fmt.Fprint(os.Stderr, text) // there is nobody else to tell
 	}()
 	select {
 	case <-said:
