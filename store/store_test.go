@@ -30,6 +30,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(dieAt) != "" {
+		if err := migrateAsChild(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if sparse { // a command line says otherwise
 		if err := flag.Set("rapid.checks", "30"); err != nil {
 			panic(err)

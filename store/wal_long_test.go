@@ -2,4 +2,7 @@
 
 package store_test
 
-const tailDamages = 5000
+const (
+	tailDamages   = 2000
+	migratorKills = 1 << 20 // everywhere
+)

@@ -2,5 +2,7 @@
 
 package store_test
 
-// tailDamages is how many damaged logs a test of a second opens.
-const tailDamages = 16
+const (
+	tailDamages   = 16 // damaged logs that a test of a second opens
+	migratorKills = 4  // places where a migrator is killed on each store
+)
