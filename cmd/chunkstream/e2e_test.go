@@ -65,6 +65,9 @@ func TestMainJob(t *testing.T) {
 	s = startServer(t, address, data, nil, "--lease", "500ms").ready()
 	watching.Wait()
 	t.Logf("ended %v after the kill", time.Since(killed).Round(time.Millisecond))
+	if t.Failed() {
+		t.FailNow() // a watcher that gave up has not seen what the others are held against
+	}
 	op, err = c.Operation(t.Context(), op.ID, 0)
 	if err != nil || op.Status != "completed" || op.BytesDone != int64(len(text)) {
 		t.Fatalf("%+v, %v", op, err)
