@@ -418,6 +418,53 @@ func TestLimits(t *testing.T) {
 	sound(t, s, true)
 }
 
+// TestReapersPass: a document that another reaper holds is left to it, and nobody waits for its lock.
+func TestReapersPass(t *testing.T) {
+	t.Parallel()
+	at := onPostgres(t)
+	s := openAt(t, at)
+	for _, text := range []string{"older", "newer"} {
+		op := create(t, s, text)
+		if _, _, err := s.Cancel(t.Context(), owner, op.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DeleteDocument(t.Context(), owner, op.DocumentID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := pgx.Connect(t.Context(), at.DatabaseURL.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `BEGIN; SELECT * FROM documents ORDER BY created_at LIMIT 1 FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	reaped := func() (ids int) {
+		t.Helper()
+		for more := true; more; {
+			r, err := s.Reap(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			more, ids = r.More, ids+len(r.Operations)
+		}
+		return ids
+	}
+	if n := reaped(); n != 1 || s.CountRows(t, "documents") != 1 {
+		t.Errorf("%d operations went beside a document that somebody holds, want the other one", n)
+	}
+	if _, err := conn.Exec(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	if n := reaped(); n != 1 || s.CountRows(t, "documents") != 0 {
+		t.Errorf("%d operations went after that, want the other one", n)
+	}
+	if err := conn.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	sound(t, s, true)
+}
+
 // TestServerDies kills the server again and again in the middle of everything. Calls may fail, and say how; what they
 // said is done is done, nothing is done twice, and the same store goes on by itself.
 func TestServerDies(t *testing.T) {

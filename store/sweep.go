@@ -122,15 +122,14 @@ type Reaped struct {
 // keys past their day, deliveries that ended a week ago. An operation that has not ended is never touched. Each call does one bounded piece. Any number of
 // processes may reap.
 func (s *Store) Reap(ctx context.Context) (Reaped, error) {
-	var document, keys, over, told int64
+	var documents, keys, over, told int64
 	// Reading first keeps the sweep of a store with nothing to remove out of the writer.
-	err := s.read(ctx, `SELECT COALESCE((SELECT num FROM documents WHERE state <> 'ready'
-    AND (state = 'deleting' OR created_at < `+nowMs+` - $1) ORDER BY created_at LIMIT 1), 0),
+	err := s.read(ctx, `SELECT (SELECT count(*) FROM (`+unwanted+`) AS unwanted),
   (SELECT count(*) FROM (SELECT 1 FROM idempotency_keys WHERE created_at < `+nowMs+` - $2 LIMIT 1) AS old),
   (SELECT count(*) FROM (`+s.cfg.Keep.over()+` LIMIT 1) AS due),
   (SELECT count(*) FROM (SELECT 1 FROM webhook_deliveries WHERE state <> 'pending' AND ended_at < `+nowMs+` - $3 LIMIT 1) AS told)`,
-		stagedFor.Milliseconds(), keptKeys.Milliseconds(), deliveriesKept.Milliseconds()).one(&document, &keys, &over, &told)
-	if err != nil || document == 0 && keys == 0 && over == 0 && told == 0 {
+		stagedFor.Milliseconds(), keptKeys.Milliseconds(), deliveriesKept.Milliseconds()).one(&documents, &keys, &over, &told)
+	if err != nil || documents == 0 && keys == 0 && over == 0 && told == 0 {
 		return Reaped{}, found("reap", err)
 	}
 	var out Reaped
@@ -154,9 +153,17 @@ func (s *Store) Reap(ctx context.Context) (Reaped, error) {
 		}
 		var err error
 		switch {
-		case document > 0:
-			out.More = true // the rest of this document, or another one
-			out.Operations, err = t.reapDocument(document)
+		case documents > 0:
+			var num int64
+			// One that another reaper is at is left to it: all would wait for the same row.
+			err = t.one(unwanted+skipLocked, []any{stagedFor.Milliseconds()}, &num)
+			if errors.Is(err, sql.ErrNoRows) {
+				return nil
+			}
+			if err == nil {
+				out.More = true // the rest of this document, or another one
+				out.Operations, err = t.reapDocument(num)
+			}
 		case over > 0:
 			out.More = true
 			out.Operations, err = t.reapOver(s.cfg.Keep)
@@ -168,6 +175,10 @@ func (s *Store) Reap(ctx context.Context) (Reaped, error) {
 	}
 	return out, nil
 }
+
+// unwanted selects the oldest document that is being removed, or was never submitted.
+const unwanted = `SELECT o.num FROM documents o WHERE o.state <> 'ready'
+ AND (o.state = 'deleting' OR o.created_at < ` + nowMs + ` - $1) ORDER BY o.created_at LIMIT 1`
 
 // over selects the operations that are being removed or whose time is over, with an index for each kind.
 func (k Keep) over() string {
