@@ -30,7 +30,7 @@ import (
 
 // asProgram makes the test binary behave as the program itself: the end-to-end tests run it as a child process, with
 // whatever build tags and race detector they have themselves.
-const asProgram = "CHUNKSTREAM_TEST_AS_PROGRAM"
+const asProgram = "TEST_AS_CHUNKSTREAM" // not CHUNKSTREAM_…, which the demo keeps from its children
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" || len(os.Args) == 3 && os.Args[1] == sandbox.Argument { // a child has no environment
