@@ -23,8 +23,9 @@ import (
 // Bounds of one call on Postgres.
 const (
 	defaultConnections = 20
-	acquireWithin      = time.Second     // for a free connection
-	answerWithin       = 7 * time.Second // for one round trip: the server's own limit comes first
+	acquireWithin      = time.Second      // for a free connection
+	answerWithin       = 7 * time.Second  // for one round trip: the server's own limit comes first
+	lookWithin         = 15 * time.Second // for the few round trips of a start that tell whether there is something to migrate
 	retries            = 3
 )
 
@@ -113,7 +114,7 @@ func migratePostgres(ctx context.Context, cfg *pgx.ConnConfig) (err error) {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	if pending, err := anyPending(ctx, db, p); err != nil {
-		return fmt.Errorf("look for migrations: %w", err)
+		return fmt.Errorf("see what version its tables have: %w", err)
 	} else if !pending {
 		return nil
 	}
@@ -125,7 +126,7 @@ func migratePostgres(ctx context.Context, cfg *pgx.ConnConfig) (err error) {
 
 // anyPending reports whether there is a migration to be made. It writes nothing and takes no lock.
 func anyPending(ctx context.Context, db *sql.DB, p *goose.Provider) (bool, error) {
-	within, cancel := context.WithTimeout(ctx, answerWithin)
+	within, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
 	var there bool // without its table goose would make it, which several must not do at once
 	err := db.QueryRowContext(within, `SELECT to_regclass($1) IS NOT NULL`, goose.DefaultTablename).Scan(&there)
