@@ -2,7 +2,6 @@ package main
 
 import (
 	"net"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -68,13 +67,7 @@ var metricName = regexp.MustCompile(`\b(chunkstream|process|go)_[a-z_]+[a-z]\b`)
 // rules have every metric of the page's alarms, and no other.
 func TestAlarmsNameMetricsThatExist(t *testing.T) {
 	t.Parallel()
-	read := func(name string) string {
-		b, err := os.ReadFile("../../" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
+	read := repositoryFiles(t)
 	page := read("docs/operations.md")
 	var rules struct {
 		Groups []struct {

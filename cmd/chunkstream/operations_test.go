@@ -14,13 +14,7 @@ import (
 // serve and worker, but for those that docs/security.md and docs/celery.md are about; and the other pages name none that is not there.
 func TestOperationsPage(t *testing.T) {
 	t.Parallel()
-	read := func(name string) string {
-		b, err := os.ReadFile("../../" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
+	read := repositoryFiles(t)
 	for _, wrong := range wrongFlags(t, read("docs/operations.md"), read("docs/security.md")+read("docs/celery.md")) {
 		t.Error(wrong)
 	}
@@ -143,4 +137,16 @@ func wrongFlags(t *testing.T, page, elsewhere string) (wrong []string) {
 		}
 	}
 	return wrong
+}
+
+// repositoryFiles reads files of the repository by their names in it.
+func repositoryFiles(t *testing.T) func(name string) string {
+	return func(name string) string {
+		t.Helper()
+		b, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
 }
