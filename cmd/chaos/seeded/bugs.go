@@ -176,7 +176,7 @@ var bugs = []bug{
 		[]edit{{"api/access.go", "	d := a.cfg.Limit.Take(r.Context(), owner)", "	if by, _, _ := strings.Cut(r.Header.Get(\"X-Forwarded-For\"), \",\"); by != \"\" {\n		owner = by\n	}\n	d := a.cfg.Limit.Take(r.Context(), owner)"}},
 		check{pkg: "./api", test: "TestRateLimit"}},
 	{30, "a", "a name from the address is joined to a folder",
-		[]edit{{"api/pages.go", "	file, ok := p.files[r.PathValue(\"file\")]\n	if !ok {", "	file, ok := p.files[r.PathValue(\"file\")]\n	if text, err := os.ReadFile(filepath.Join(\"../ui/dist\", r.PathValue(\"file\"))); !ok && err == nil {\n		file, ok = newPage(\"text/plain\", \"\", \"no-cache\", text, nil), true\n	}\n	if !ok {"},
+		[]edit{{"api/pages.go", "	file, ok := p.files[r.PathValue(\"file\")]\n	if !ok {", "	file, ok := p.files[r.PathValue(\"file\")]\n	if text, err := os.ReadFile(filepath.Join(\"../ui/dist\", r.PathValue(\"file\"))); !ok && err == nil {\n		file, ok = newPage(\"text/plain\", \"\", \"no-cache\", func() (_, _ []byte, _ error) { return text, nil, nil }), true\n	}\n	if !ok {"},
 			{"api/pages.go", "	\"net/http\"\n	\"path\"\n", "	\"net/http\"\n	\"os\"\n	\"path\"\n	\"path/filepath\"\n"}},
 		check{pkg: "./api", test: "TestFilesStayInside"}},
 	{30, "b", "a link in a folder leads out of it",
