@@ -418,10 +418,11 @@ func TestLimits(t *testing.T) {
 	sound(t, s, true)
 }
 
-// TestReapersPass: a document that another reaper holds is left to it, and nobody waits for its lock.
+// TestReapersPass: a document that another reaper holds is left to it; nobody waits for its lock, and what is over goes meanwhile.
 func TestReapersPass(t *testing.T) {
 	t.Parallel()
 	at := onPostgres(t)
+	at.Keep = store.Keep{Completed: time.Millisecond}
 	s := openAt(t, at)
 	for _, text := range []string{"older", "newer"} {
 		op := create(t, s, text)
@@ -432,6 +433,8 @@ func TestReapersPass(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	create(t, s, "over")
+	complete(t, claim(t, s, store.Small), "over")
 	conn, err := pgx.Connect(t.Context(), at.DatabaseURL.Reveal())
 	if err != nil {
 		t.Fatal(err)
@@ -450,8 +453,8 @@ func TestReapersPass(t *testing.T) {
 		}
 		return ids
 	}
-	if n := reaped(); n != 1 || s.CountRows(t, "documents") != 1 {
-		t.Errorf("%d operations went beside a document that somebody holds, want the other one", n)
+	if n := reaped(); n != 2 || s.CountRows(t, "documents") != 1 {
+		t.Errorf("%d operations went beside a document that somebody holds, want the two others", n)
 	}
 	if _, err := conn.Exec(t.Context(), `ROLLBACK`); err != nil {
 		t.Fatal(err)

@@ -151,22 +151,22 @@ func (s *Store) Reap(ctx context.Context) (Reaped, error) {
 			}
 			out.More = out.More || n == sweptKeys
 		}
-		var err error
-		switch {
-		case documents > 0:
-			var num int64
+		var num int64
+		err := sql.ErrNoRows
+		if documents > 0 {
 			// One that another reaper is at is left to it: all would wait for the same row.
 			err = t.one(unwanted+skipLocked, []any{stagedFor.Milliseconds()}, &num)
-			if errors.Is(err, sql.ErrNoRows) {
-				return nil
-			}
-			if err == nil {
-				out.More = true // the rest of this document, or another one
-				out.Operations, err = t.reapDocument(num)
-			}
+		}
+		switch {
+		case err == nil:
+			out.More = true // the rest of this document, or another one
+			out.Operations, err = t.reapDocument(num)
+		case !errors.Is(err, sql.ErrNoRows):
 		case over > 0:
 			out.More = true
 			out.Operations, err = t.reapOver(s.cfg.Keep)
+		default:
+			err = nil
 		}
 		return err
 	})
