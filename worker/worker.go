@@ -39,7 +39,7 @@ type Config struct {
 	Parse func(strategy string, settings []byte) (chunk.Plan, error)
 	// Split cuts a text, as chunk.Guard does and by default is, perhaps in another process. An error that is a *CrashError
 	// counts as a crash; after one that is ErrNoProcess, before the first chunk, it is called again, later and later, up to
-	// every 5 s.
+	// every 5 s, for ProcessWait.
 	Split func(ctx context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error]
 	// Here says of which strategies Split cuts a text in this process, in time that grows with the text: a short one is
 	// cut while the request that brings it waits (Reserve). Default: all, or with a Split of your own none.
@@ -67,6 +67,10 @@ type Config struct {
 	// Stalled is how long a run may go without a batch before watchers are told with every renewal of its lease, and
 	// Stats.Stalled counts it. Default 10 s.
 	Stalled time.Duration
+	// ProcessWait is how long a run waits for a process to cut its text in before it is given back, for a worker whose machine
+	// has one. While a run waits, and for a moment after it was given back (as long, at most 5 s), nothing is claimed. Default
+	// 1 minute.
+	ProcessWait time.Duration
 	// Log takes what an operator should know. Default: discarded.
 	Log *slog.Logger
 }
@@ -78,7 +82,8 @@ type CrashError struct{ Code, Detail string }
 func (e *CrashError) Error() string { return e.Code + ": " + e.Detail }
 
 // ErrNoProcess is Config.Split's error when the machine gave it no process to cut a text in, for want of memory, files or
-// processes. The text has no part in that, so it costs its operation no attempt: the run waits with its lease.
+// processes. The text has no part in that, so it costs its operation no attempt: the run waits with its lease
+// (Config.ProcessWait).
 var ErrNoProcess = errors.New("no process to cut the text in could be started")
 
 const (
@@ -138,6 +143,7 @@ func (c Config) withDefaults() Config {
 	orDuration(&c.Poll, time.Second)
 	orDuration(&c.Drain, 8*time.Second)
 	orDuration(&c.Stalled, 10*time.Second)
+	orDuration(&c.ProcessWait, time.Minute)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -164,6 +170,9 @@ type Worker struct {
 	runs map[*run]struct{}
 
 	small, large *lane
+
+	waiting atomic.Int64 // runs that wait for a process to cut their text in
+	resting atomic.Int64 // nothing is claimed until then, on the monotonic clock
 
 	completed, failed, retried, crashed, fenced, noProcess, errors atomic.Int64
 }
@@ -244,7 +253,7 @@ func (w *Worker) serve(ctx, work context.Context, l *lane) {
 	for ctx.Err() == nil {
 		free, budget, alone, crowded := l.room()
 		more := true
-		if free > 0 && (budget > 0 || alone) {
+		if free > 0 && (budget > 0 || alone) && !w.starved() {
 			var runs []*store.Run
 			var err error
 			// Not ctx: a claim that is given up half-way may still be committed, and would then wait for its lease.
@@ -285,16 +294,17 @@ func (w *Worker) serve(ctx, work context.Context, l *lane) {
 // Reserve keeps a slot of the small lane free for an operation that is about to be created in this process: its creation
 // then claims it (store.NewOperation.Take), and no wake-up, second transaction and reading of the text lie between the
 // two. A text that is in memory and is one batch is cut here by splitter, so that its creation completes it too. take is nil when
-// there is no room, when older operations may be waiting, and when Run does not claim; then the operation is queued and
+// there is no room, when older operations may be waiting, and when Run does not claim, also for want of a process; then the operation is queued and
 // claimed like any other. Otherwise call start exactly once: with what was created after its first event was published,
 // or with the zero value when there is nothing. It may be called at any time.
 func (w *Worker) Reserve(n store.NewOperation, splitter chunk.Splitter) (take *store.Take, start func(store.Created)) {
 	bytes := n.Staged.Bytes
-	if store.LaneOf(bytes) != store.Small || !w.small.reserve(bytes) {
+	here := w.cfg.Here(n.Strategy)
+	if store.LaneOf(bytes) != store.Small || !here && w.starved() || !w.small.reserve(bytes) {
 		return nil, nil
 	}
 	take = &store.Take{Worker: w.cfg.Name, Lease: w.cfg.Lease}
-	if text := n.Staged.Text(); text != "" && w.cfg.Here(n.Strategy) {
+	if text := n.Staged.Text(); text != "" && here {
 		take.Chunks, take.Done = w.cut(n.Strategy, splitter, text)
 	}
 	return take, func(made store.Created) {
@@ -334,6 +344,9 @@ func (w *Worker) cut(strategy string, splitter chunk.Splitter, text string) (all
 	return b.chunks, true
 }
 
+// starved says that the machine gives no process to cut texts in: what is queued is left to those who may have one.
+func (w *Worker) starved() bool { return w.waiting.Load() > 0 || monotonic() < w.resting.Load() }
+
 // pause is Poll ± 20 %, so that many workers do not ask in step.
 func (w *Worker) pause() time.Duration {
 	return w.cfg.Poll*4/5 + rand.N(w.cfg.Poll*2/5+1)
@@ -344,6 +357,7 @@ type run struct {
 	*store.Run
 	stop    context.CancelCauseFunc
 	flush   atomic.Bool                 // a cancel was requested: commit now, the store turns it into the end
+	flushed chan struct{}               // holds one when it was
 	last    atomic.Pointer[event.Event] // the newest event published
 	renewed atomic.Int64                // when the lease was last known to be ours, on the monotonic clock (ns since start)
 	moved   atomic.Int64                // when a batch was last committed, on the same clock
@@ -362,7 +376,7 @@ var errLeaseLost = errors.New("the lease is lost")
 func (w *Worker) work(take, work context.Context, sr *store.Run) {
 	ctx, stop := context.WithCancelCause(work)
 	defer stop(nil)
-	r := &run{Run: sr, stop: stop}
+	r := &run{Run: sr, stop: stop, flushed: make(chan struct{}, 1)}
 	r.renewed.Store(monotonic())
 	r.moved.Store(monotonic())
 	w.mu.Lock()
@@ -453,16 +467,25 @@ func (w *Worker) split(take, ctx context.Context, r *run) (err error) {
 }
 
 // spans is Config.Split, begun again until there is a process to cut the text in. It gives ErrNoProcess when the operation is
-// rather to be given back: the worker stops, or a cancel was requested.
+// rather to be given back: there was none for ProcessWait, the worker stops, or a cancel was requested.
 func (w *Worker) spans(take, ctx context.Context, r *run, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error] {
 	return func(yield func(chunk.Chunk, error) bool) {
-		for waits := int64(0); ; waits++ {
+		began, waits := monotonic(), int64(0)
+		counted := func(n int64) { // among those that wait, from the first failure to the first chunk
+			if waits > 0 {
+				w.waiting.Add(n)
+			}
+		}
+		defer func() { counted(-1) }()
+		for {
 			var missing error
 			for span, err := range w.cfg.Split(ctx, plan, text) {
 				if errors.Is(err, ErrNoProcess) {
 					missing = err
 					break
 				}
+				counted(-1)
+				waits = 0
 				if !yield(span, err) {
 					return
 				}
@@ -471,25 +494,39 @@ func (w *Worker) spans(take, ctx context.Context, r *run, plan chunk.Plan, text 
 				return
 			}
 			w.noProcess.Add(1)
-			wait := min(backoff(waits), longestWait)
-			w.cfg.Log.Warn("no process to cut a text in; it is tried again", "operation", r.Operation.ID, "error", missing, "retry_in", wait)
-			timer := time.NewTimer(wait)
-			select {
-			case <-timer.C:
-			case <-take.Done():
-			case <-ctx.Done():
+			if waits++; waits == 1 {
+				counted(1)
 			}
-			timer.Stop()
-			switch {
-			case ctx.Err() != nil:
-				yield(chunk.Chunk{}, ctx.Err())
-				return
-			case take.Err() != nil || r.flush.Load():
+			left := w.cfg.ProcessWait - time.Duration(monotonic()-began)
+			if left <= 0 {
+				w.resting.Store(monotonic() + int64(min(w.cfg.ProcessWait, longestWait)))
+				w.cfg.Log.Warn("no process to cut a text in; the operation is given back", "operation", r.Operation.ID, "error", missing)
 				yield(chunk.Chunk{}, missing)
+				return
+			}
+			wait := min(backoff(waits-1), longestWait, left)
+			w.cfg.Log.Warn("no process to cut a text in; it is tried again", "operation", r.Operation.ID, "error", missing, "retry_in", wait)
+			if err := r.wait(take, ctx, wait); err != nil {
+				yield(chunk.Chunk{}, err)
 				return
 			}
 		}
 	}
+}
+
+// wait waits so long. It gives ErrNoProcess when the worker stops or a cancel was requested meanwhile.
+func (r *run) wait(take, ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-take.Done():
+	case <-r.flushed:
+	}
+	return ErrNoProcess
 }
 
 // output counts what a run stores, what earlier attempts have stored included.
@@ -673,7 +710,9 @@ func (w *Worker) renew(ctx context.Context) {
 			delete(byRun, sr)
 		}
 		for _, sr := range cancel {
-			byRun[sr].flush.Store(true)
+			if r := byRun[sr]; !r.flush.Swap(true) {
+				r.flushed <- struct{}{}
+			}
 		}
 		for _, r := range byRun {
 			r.renewed.Store(asked)

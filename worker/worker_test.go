@@ -411,6 +411,87 @@ func TestNoProcessCostsNoAttempt(t *testing.T) {
 	}
 }
 
+// TestNoProcessHandsOver: whose machine gives no process for ProcessWait gives the operation back and leaves it alone as long again, so
+// that watchers are not told of it over and over, and a worker that can gets it.
+func TestNoProcessHandsOver(t *testing.T) {
+	t.Parallel()
+	const wait = 200 * time.Millisecond
+	b := newBench(t)
+	sick, _ := b.start(worker.Config{Name: "sick", Lease: 2 * time.Second, Poll: 10 * time.Millisecond, ProcessWait: wait,
+		Split: func(context.Context, chunk.Plan, string) iter.Seq2[chunk.Chunk, error] {
+			return func(yield func(chunk.Chunk, error) bool) {
+				yield(chunk.Chunk{}, fmt.Errorf("no files: %w", worker.ErrNoProcess))
+			}
+		}})
+	op, left := b.submit("abcdefgh", `{}`)
+	for range 3 {
+		await(t, "the hand-over", left)
+		b.mu.Lock()
+		left = b.signal(op.ID)
+		b.mu.Unlock()
+	}
+	b.start(worker.Config{Name: "well"})
+	for b.operation(op.ID).Status != store.Completed {
+		await(t, "the end, or one more hand-over", left)
+		b.mu.Lock()
+		left = b.signal(op.ID)
+		b.mu.Unlock()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var last time.Time
+	for _, e := range b.events[op.ID] {
+		if e.Type == event.HandedOver {
+			if gap := e.Time.Sub(last); gap < 2*wait-10*time.Millisecond { // the clocks are the database's and ours
+				t.Errorf("two hand-overs within %v", gap)
+			}
+			last = e.Time.Time
+		}
+	}
+	if s := sick.Stats(); s.NoProcess < 6 || s.Running != 0 || s.Retried+s.Failed != 0 {
+		t.Errorf("counted are %+v", s)
+	}
+	if got := b.operation(op.ID); got.Failures != 0 {
+		t.Errorf("it cost an attempt: %+v", got)
+	}
+}
+
+// TestNoProcessClaimsNothing: while a text waits for a process no other one is claimed, nor reserved room for, and then they are.
+func TestNoProcessClaimsNothing(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	asked, mended := make(chan struct{}, 1), make(chan struct{})
+	w, _ := b.start(worker.Config{SmallSlots: 4, Lease: 2 * time.Second, Poll: 10 * time.Millisecond,
+		Split: func(_ context.Context, plan chunk.Plan, text string) iter.Seq2[chunk.Chunk, error] {
+			select {
+			case <-mended:
+				return chunk.Guard(plan.Strategy, plan.Splitter, text)
+			default:
+			}
+			return func(yield func(chunk.Chunk, error) bool) {
+				select {
+				case asked <- struct{}{}:
+				default:
+				}
+				yield(chunk.Chunk{}, worker.ErrNoProcess)
+			}
+		}})
+	_, first := b.submit("abcdefgh", `{}`)
+	await(t, "the first try", asked)
+	await(t, "the second try", asked) // and so it has been counted among those that wait
+	second, end := b.submit("abcdefgh", `{}`)
+	await(t, "the third try", asked)
+	if take, _ := w.Reserve(store.NewOperation{Strategy: "recursive", Staged: &store.Staged{Bytes: 8}}, nil); take != nil {
+		t.Error("room was reserved")
+	}
+	if got := b.operation(second.ID); got.Status != store.Queued {
+		t.Errorf("another one was claimed: %+v", got)
+	}
+	close(mended)
+	await(t, "the end of the first", first)
+	await(t, "the end of the second", end)
+}
+
 type broken func(yield func(chunk.Chunk) bool)
 
 func (f broken) Split(string) iter.Seq[chunk.Chunk] { return iter.Seq[chunk.Chunk](f) }
