@@ -363,7 +363,7 @@ func (c *chaos) up(ctx context.Context, p *process, env ...string) error {
 			case <-exited:
 			default:
 				if time.Since(began) > c.cfg.patience {
-					return fmt.Errorf("%s was not ready within %v", p.name, c.cfg.patience)
+					return fmt.Errorf("%s was not ready within %v%s", p.name, c.cfg.patience, c.network(p))
 				}
 				if !pause(ctx, 3*time.Millisecond) {
 					return ctx.Err()

@@ -83,15 +83,65 @@ func (m *machines) run(name, program string, args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", m.namespace(name), program}, args...)...)
 }
 
-// cut takes a machine off the network, or puts it back.
+// cut takes a machine off the network, or puts it back. A wire that is back is seen to carry something: what its machine does not
+// hear for longer is not to be this host's own fault.
 func (m *machines) cut(name string, off bool) {
-	state := "up"
 	if off {
-		state = "down"
+		m.wireIs(name, "down")
+		return
 	}
+	m.wireIs(name, "up")
+	for tries := 0; !m.reaches(name); tries++ {
+		m.c.note(map[string]any{"dead wire": name, "state": m.state(name)})
+		if tries == 3 {
+			m.c.violate("%s: its wire is up and carries nothing: %s", name, m.state(name))
+			return
+		}
+		m.wireIs(name, "down")
+		m.wireIs(name, "up")
+	}
+}
+
+func (m *machines) wireIs(name, state string) {
 	if err := m.ip("link set " + m.wire(name) + " " + state); err != nil {
 		m.c.violate("%v", err)
 	}
+}
+
+// network is the state of a process's own network, if it has one.
+func (c *chaos) network(p *process) string {
+	if c.machines == nil {
+		return ""
+	}
+	return "; " + c.machines.state(p.name)
+}
+
+// reaches says whether a machine answers within some seconds: it has a system that refuses connections, whatever runs on it.
+func (m *machines) reaches(name string) bool {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort(m.all[name], "9"), time.Second) // discard: nobody listens there
+		if err == nil {
+			_ = conn.Close()
+		}
+		if err == nil || errors.Is(err, syscall.ECONNREFUSED) {
+			return true
+		}
+	}
+	return false
+}
+
+// state is what the system says of a machine's network, from both ends of its wire.
+func (m *machines) state(name string) string {
+	var all strings.Builder
+	ns := "-n " + m.namespace(name) + " "
+	for _, words := range []string{"-s link show " + m.wire(name), "neigh show dev " + m.id, ns + "-s link show eth0", ns + "addr show eth0", ns + "route", ns + "neigh"} {
+		out, err := exec.Command("ip", strings.Fields(words)...).CombinedOutput()
+		fmt.Fprintf(&all, "ip %s:\n%s", words, out)
+		if err != nil {
+			fmt.Fprintf(&all, "%v\n", err)
+		}
+	}
+	return all.String()
 }
 
 // forbid lets a machine send nothing to some addresses, or lets it again: what it sends is lost without a word on connections

@@ -86,7 +86,7 @@ func (c *chaos) whenReady(ctx context.Context, what string, others ...string) {
 				break
 			}
 			if time.Since(back) > c.cfg.patience {
-				c.violate("%s: %s says %q (%s, %v) after %v", what, p.name, s, why, err, c.cfg.patience)
+				c.violate("%s: %s says %q (%s, %v) after %v%s", what, p.name, s, why, err, c.cfg.patience, c.network(p))
 				return
 			}
 			if !pause(ctx, glance) {
