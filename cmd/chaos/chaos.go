@@ -143,8 +143,8 @@ func (c *chaos) measured(what string, d time.Duration) {
 	c.took[what] = append(c.took[what], d)
 }
 
-// play is the whole run. What it finds is in violations.
-func (c *chaos) play(ctx context.Context) {
+// among has something done once all processes are ready, and ends everything afterwards. What is found is in violations.
+func (c *chaos) among(ctx context.Context, do func(context.Context)) {
 	defer func() {
 		if f, ok := recover().(fatal); ok {
 			c.violate("%s", string(f))
@@ -176,6 +176,11 @@ func (c *chaos) play(ctx context.Context) {
 			return
 		}
 	}
+	do(ctx)
+}
+
+// play is a run with faults.
+func (c *chaos) play(ctx context.Context) {
 	c.load = newLoad(c)
 	c.load.run(ctx, 2*c.cfg.flows) // warm-up: what pools and caches keep is no leak
 	baseline := c.rest(ctx)

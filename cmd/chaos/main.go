@@ -55,6 +55,7 @@ type config struct {
 	outage   time.Duration // how long completions are measured without faults, and then again without Redis; 0: not at all
 	record   string        // a file that gets a line of what the run has done; empty: none
 	totals   string        // in place of a run: the file of such lines that is summed up
+	measure  string        // in place of faults: one of measures
 	folder   string
 	program  string        // a build of the product with the tag crashpoints; empty: it is built
 	overlay  string        // for the build, as go build -overlay takes it
@@ -86,6 +87,7 @@ func parse(args []string, errs io.Writer) (config, error) {
 	set.DurationVar(&c.outage, "outage", 0, "before the faults, how long completions are measured with Redis, and then as long without it; takes --redis yes")
 	set.StringVar(&c.record, "record", "", "a `file` that gets one line of JSON: what the run has done and found")
 	set.StringVar(&c.totals, "totals", "", "in place of a run: print, as a table in Markdown, what the runs recorded in this `file` come to")
+	set.StringVar(&c.measure, "measure", "", "in place of a run with faults: take these `figures`, which have goals; --duration is that of each part. "+measureWords())
 	set.DurationVar(&c.patience, "patience", time.Minute, "after which something that does not happen counts as never")
 	set.StringVar(&c.folder, "folder", "", "where the run keeps everything; empty: a temporary one, kept when the run fails")
 	set.StringVar(&c.program, "program", "", "a build of ./cmd/chunkstream with the tag crashpoints; empty: it is built")
@@ -95,6 +97,16 @@ func parse(args []string, errs io.Writer) (config, error) {
 		return c, err
 	}
 	c.redis, c.sentinel = redis != "no", redis == "sentinel"
+	if c.measure != "" {
+		if err := c.checkMeasure(); err != nil {
+			return c, err
+		}
+		leased := false
+		set.Visit(func(f *flag.Flag) { leased = leased || f.Name == "lease" })
+		if !leased {
+			c.lease = measureLease
+		}
+	}
 	switch {
 	case c.store != "sqlite" && c.store != "postgres":
 		return c, fmt.Errorf("--store %q is neither sqlite nor postgres", c.store)
@@ -144,6 +156,10 @@ func (c config) redisWord() string {
 
 // replay is the command that runs the same schedule again.
 func (c config) replay() string {
+	if c.measure != "" {
+		return fmt.Sprintf("go run ./cmd/chaos --measure %s --store %s --redis %s --webs %d --workers %d --lease %v --duration %v",
+			c.measure, c.store, c.redisWord(), c.webs, c.workers, c.lease, c.duration)
+	}
 	s := fmt.Sprintf("go run ./cmd/chaos --store %s --redis %s --faults %d --redis-faults %d --sql-faults %d --seed %d --lease %v --flows %d",
 		c.store, c.redisWord(), c.faults, c.redisN, c.sqlN, c.seed, c.lease, c.flows)
 	if c.webs != 2 || c.workers != 3 {
@@ -216,8 +232,13 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		return 1
 	}
 	fmt.Fprintf(out, "%s\n", cfg.replay())
-	c.play(ctx)
-	c.report(out)
+	if cfg.measure != "" {
+		c.among(ctx, func(ctx context.Context) { c.measure(ctx, out) })
+		c.complain(out)
+	} else {
+		c.among(ctx, c.play)
+		c.report(out)
+	}
 	if err := c.record(ctx); err != nil {
 		fmt.Fprintln(errs, "chaos:", err)
 		return 1

@@ -67,6 +67,7 @@ func TestFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"--store", "mysql"}, {"--redis", "perhaps"}, {"--only", "kill,nonsense"}, {"surplus"}, {"--flows", "0"}, {"--faults", "many"},
 		{"--webs", "0"}, {"--workers", "1"}, {"--watchers", "0"}, {"--store", "sqlite", "--redis", "no", "--outage", "5s"},
+		{"--measure", "the weather"},
 	} {
 		if _, err := parse(args, &bytes.Buffer{}); err == nil {
 			t.Errorf("%v was accepted", args)

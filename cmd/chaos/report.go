@@ -55,6 +55,11 @@ func (c *chaos) report(out io.Writer) {
 	}
 	fmt.Fprintf(out, "faults that bit: %d of processes, %d of Redis, %d of the database; %d violations, in %v\n", c.bitten("process"),
 		c.bitten("redis"), c.bitten("sql"), len(c.violations)+c.hidden, time.Since(c.began).Round(100*time.Millisecond))
+	c.complain(out)
+}
+
+// complain prints every violation.
+func (c *chaos) complain(out io.Writer) {
 	for _, v := range c.violations {
 		fmt.Fprintf(out, "VIOLATED %s\n", v)
 	}
