@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -219,7 +220,13 @@ func (b *backing) open(ctx context.Context) (_ *service, err error) {
 }
 
 // parser makes the splitters of every part of the program, so that all count the same tokens.
-var parser = chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) { return token.Get(name) }}
+var parser = chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) {
+	t, err := token.Get(name)
+	if _, unknown := errors.AsType[*token.UnknownError](err); unknown { // the name stands before it
+		return nil, fmt.Errorf("not an encoding: they are %s", strings.Join(token.Names(), ", "))
+	}
+	return t, err
+}}
 
 func tokenEnds(tokenizer, text string) ([]int, error) {
 	t, err := token.Get(tokenizer)
