@@ -51,6 +51,9 @@ var street = []room{
 	{"docs", "the pages of the documentation that the service shows", "", "embed"},
 	{"ui", "the pages that people use, built and embedded", "", "embed io/fs"},
 	{"servertest", "real Redis and Postgres servers, for tests", "", "net os os/exec time"},
+	{"servertest/disk", "a disk that fails, and knows what a power cut leaves, for tests", "",
+		"context io/fs math/rand/v2 os github.com/hanwen/go-fuse/v2 golang.org/x/sys/unix"},
+	{"servertest/sites", "where the product can fail from outside; a program that notes where it did", "", "context os os/exec"},
 	{"crashpoint", "named places where a test build can be killed; nothing otherwise", "", "os"},
 }
 

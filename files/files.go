@@ -72,7 +72,7 @@ type finder struct {
 func (f *finder) argument(arg string) error {
 	info, err := os.Stat(arg)
 	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(arg, "*?[{") {
-		matches, err := doublestar.FilepathGlob(arg)
+		matches, err := doublestar.FilepathGlob(arg, doublestar.WithFailOnIOErrors())
 		if err != nil {
 			return fmt.Errorf("files: pattern %q: %w", arg, err)
 		}
@@ -99,7 +99,9 @@ func (f *finder) argument(arg string) error {
 	}
 	var rules ruleset
 	if !f.NoIgnore {
-		rules = above(arg)
+		if rules, err = above(arg); err != nil {
+			return fmt.Errorf("files: %w", err)
+		}
 	}
 	return f.folder(arg, "", rules)
 }
@@ -118,7 +120,13 @@ func (f *finder) folder(dir, below string, rules ruleset) error {
 		return nil
 	}
 	if !f.NoIgnore {
-		rules = rules.with(dir)
+		if rules, err = rules.with(dir); err != nil {
+			if below == "" {
+				return fmt.Errorf("files: %w", err)
+			}
+			f.skip(dir, "unreadable: "+err.Error())
+			return nil
+		}
 	}
 	for _, e := range entries {
 		name, full, rel := e.Name(), filepath.Join(dir, e.Name()), path.Join(below, e.Name())

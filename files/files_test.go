@@ -146,6 +146,27 @@ func TestIgnoreAsGit(t *testing.T) {
 	}
 }
 
+// TestIgnoreUnreadable: an ignore file that cannot be read leaves out its whole folder, said with its name, and ends the search in the
+// argument itself: what it names may be secret.
+func TestIgnoreUnreadable(t *testing.T) {
+	t.Parallel()
+	root := tree(t, "a.md", "sub/b.md")
+	if err := os.Symlink(".chunkstreamignore", filepath.Join(root, "sub", ".chunkstreamignore")); err != nil {
+		t.Fatal(err)
+	}
+	found, skipped, err := files.Find([]string{root}, files.Options{})
+	if err != nil || len(found) != 1 || len(skipped) != 1 || !strings.HasPrefix(skipped[0].Why, "unreadable: ") ||
+		!strings.Contains(skipped[0].Why, filepath.Join("sub", ".chunkstreamignore")) {
+		t.Errorf("with: os.ReadFile: found %v, left out %v, %v", found, skipped, err)
+	}
+	if _, _, err := files.Find([]string{filepath.Join(root, "sub")}, files.Options{}); err == nil || !strings.Contains(err.Error(), ".chunkstreamignore") {
+		t.Errorf("with: os.ReadFile, of the argument: %v", err)
+	}
+	if _, _, err := files.Find([]string{filepath.Join(root, "sub")}, files.Options{NoIgnore: true}); err != nil {
+		t.Errorf("without ignore files: %v", err)
+	}
+}
+
 // TestNotThere: what is named and cannot be looked at ends the search, and the error names it.
 func TestNotThere(t *testing.T) {
 	for site, name := range map[string]string{

@@ -1,9 +1,12 @@
 package files
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/bmatcuk/doublestar/v4"
 )
@@ -23,42 +26,51 @@ type rule struct {
 type ruleset []rule
 
 // above reads the ignore files of the folders above dir, up to the root of the git repository it is in; without one
-// there are none.
-func above(dir string) ruleset {
+// there are none. A folder that one may not look into has no repository.
+func above(dir string) (rules ruleset, err error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var folders []string
 	for at := abs; ; {
-		if _, err := os.Stat(filepath.Join(at, ".git")); err == nil {
+		_, err := os.Stat(filepath.Join(at, ".git"))
+		if err == nil {
 			break
+		} else if !absent(err) && !errors.Is(err, fs.ErrPermission) {
+			return nil, err
 		}
 		parent := filepath.Dir(at)
 		if parent == at {
-			return nil
+			return nil, nil
 		}
 		at = parent
 		folders = append(folders, at)
 	}
-	var rules ruleset
 	for i := len(folders) - 1; i >= 0; i-- {
-		rules = rules.with(folders[i])
+		if rules, err = rules.with(folders[i]); err != nil {
+			return nil, err
+		}
 	}
-	return rules
+	return rules, nil
 }
 
-// with adds the rules of dir's own ignore files. One that cannot be read says nothing.
-func (rs ruleset) with(dir string) ruleset {
+// absent reports whether an error says that there is no such file.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
+
+// with adds the rules of dir's own ignore files. One that cannot be read is an error: what it would leave out may be secret.
+func (rs ruleset) with(dir string) (ruleset, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return rs
+		return nil, err
 	}
 	rs = rs[:len(rs):len(rs)] // neighbours share what is above them
 	for _, name := range ignoreFiles {
 		text, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
+		if absent(err) || errors.Is(err, syscall.EISDIR) {
 			continue
+		} else if err != nil {
+			return nil, err
 		}
 		for line := range strings.Lines(string(text)) {
 			if r, ok := parseRule(strings.TrimRight(line, "\r\n")); ok {
@@ -67,7 +79,7 @@ func (rs ruleset) with(dir string) ruleset {
 			}
 		}
 	}
-	return rs
+	return rs, nil
 }
 
 func parseRule(line string) (r rule, ok bool) {

@@ -137,12 +137,13 @@ func eachRow(rows *sql.Rows, row func(scan) error) (err error) {
 }
 
 // outage marks the error of a statement for which the system had no file, room or memory, or the file was held by others:
-// it says nothing about the request, which may be repeated. The codes are those of https://www.sqlite.org/rescode.html.
+// it says nothing about the request, which may be repeated. The codes are those of https://www.sqlite.org/rescode.html. A disk that
+// cannot be read (EIO) is CORRUPT there, as a database that was damaged is: neither is the request's fault.
 func outage(err error) error {
 	if e, ok := errors.AsType[*driver.Error](err); ok {
 		switch e.Code() & 0xff { // without what an extended code adds
 		case lib.SQLITE_BUSY, lib.SQLITE_LOCKED, lib.SQLITE_NOMEM, lib.SQLITE_READONLY, lib.SQLITE_IOERR, lib.SQLITE_FULL,
-			lib.SQLITE_CANTOPEN, lib.SQLITE_PROTOCOL:
+			lib.SQLITE_CANTOPEN, lib.SQLITE_PROTOCOL, lib.SQLITE_CORRUPT:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
@@ -153,7 +154,8 @@ func outage(err error) error {
 // nothing was changed. After any other error of the file, a failed sync for one, they may all be there, and a crash would
 // bring the transaction back.
 func unconfirmed(err error) error {
-	if e, ok := errors.AsType[*driver.Error](err); ok && e.Code()&0xff == lib.SQLITE_IOERR && e.Code() != lib.SQLITE_IOERR_WRITE {
+	e, ok := errors.AsType[*driver.Error](err)
+	if ok && (e.Code()&0xff == lib.SQLITE_IOERR && e.Code() != lib.SQLITE_IOERR_WRITE || e.Code()&0xff == lib.SQLITE_CORRUPT) {
 		return fmt.Errorf("%w: %v", ErrUnknownOutcome, err) // and not ErrUnavailable, which err is
 	}
 	return err

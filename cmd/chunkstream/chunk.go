@@ -173,7 +173,7 @@ func (c *chunkCmd) settingsOf(format string) string {
 
 // job is how each file is read and cut.
 func (c *chunkCmd) job(stdin io.Reader) (*cutting, error) {
-	job := &cutting{describer: chunk.Describer{UTF16: c.UTF16}, noText: c.NoText, lint: c.Lint, stdin: stdin, encoding: c.Encoding}
+	job := &cutting{describer: chunk.Describer{UTF16: c.UTF16}, noText: c.NoText, lint: c.Lint, stdin: stdin, encoding: c.Encoding, flags: &c.sourceFlags}
 	var err error
 	if job.policy, err = c.policy(); err != nil {
 		return nil, err
@@ -272,6 +272,7 @@ type cutting struct {
 	plan      chunk.Plan
 	choose    func(extract.Format) (chunk.Plan, error) // the plan for each file; nil for the same for all
 	encoding  string
+	flags     *sourceFlags
 	policy    extract.Policy
 	describer chunk.Describer
 	format    export.Writer
@@ -399,8 +400,8 @@ func (c *cutting) all(ctx context.Context, out io.Writer, found []files.File, jo
 	if _, err := io.WriteString(out, c.format.Close()); err != nil {
 		return written(err)
 	}
-	if failed > 0 {
-		return &exitError{exitFailed, fmt.Errorf("%w: %d of %d", errSomeFailed, failed, len(found)), ""}
+	if err := c.flags.failed(failed, len(found)); err != nil {
+		return err
 	}
 	return m.wrong()
 }

@@ -365,6 +365,8 @@ func (c *configInitCmd) Run(ctx *kong.Context, screen *screen) error {
 	}
 	if _, err := os.Lstat(path); err == nil && !c.Force {
 		return &exitError{exitUsage, fmt.Errorf("%s is there already", path), "--force replaces it"}
+	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	f, err := newWholeFile(path, 0o644)
 	if err != nil {

@@ -71,7 +71,7 @@ func (c *doctorCmd) system() []finding {
 	all := []finding{f}
 	if c.Database.Empty() {
 		d := finding{what: "disk"}
-		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		if err := makeFolder(c.Data); err != nil {
 			return append(all, finding{what: "data folder", found: err.Error(), fix: "--data with a folder you may write to", serious: true})
 		}
 		if free, err := freeMiB(c.Data); err != nil {

@@ -76,8 +76,8 @@ var fileCases = []fileCase{
 	{"texts: path/filepath.WalkDir", nil, "bench chunk D/none", "none: no such file", nil},
 	{"texts: os.ReadFile", nil, "bench chunk /proc/self/mem", "/proc/self/mem: input/output error", nil},
 	{"Run: os.MkdirTemp", nil, "demo", "blocked: no such file", nil}, // TMPDIR
-	{"storeConfig: os.MkdirAll", nil, "serve --listen 127.0.0.1:0 --data D/in.txt/data", "in.txt: not a directory", nil},
-	{"system: os.MkdirAll", nil, "doctor --data D/in.txt/data", "in.txt: not a directory", nil},
+	{"makeFolder: os.MkdirAll", nil, "serve --listen 127.0.0.1:0 --data D/in.txt/data", "in.txt: not a directory", nil},
+	{"makeFolder: os.MkdirAll, of doctor", nil, "doctor --data D/in.txt/data", "in.txt: not a directory", nil},
 }
 
 // TestFilesFail: each place that asks something of the file system fails: the error names the file, nothing stands half-written
@@ -114,5 +114,26 @@ func TestFilesFail(t *testing.T) {
 				t.Errorf("the folder has %q, want %q", left, c.stays)
 			}
 		})
+	}
+}
+
+// TestKeptCutShort: what an earlier run has of a file, and cannot be read to its end, is an error and not an end.
+func TestKeptCutShort(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put("part", "twelve bytes")(t, dir)
+	in, err := os.Open(filepath.Join(dir, "part"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	for bytes, want := range map[int64]string{0: "", 5: "", 12: "", 13: "unexpected EOF", 100: "unexpected EOF"} {
+		var got []byte
+		err := copyKept(kept{done{Bytes: bytes}, in}, func(b block) error { got = append(got, b.bytes...); return nil })
+		if want == "" && (err != nil || string(got) != "twelve bytes"[:bytes]) {
+			t.Errorf("%d bytes: %q, %v", bytes, got, err)
+		} else if want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "part")) {
+			t.Errorf("%d bytes of twelve: %v", bytes, err)
+		}
 	}
 }

@@ -100,8 +100,8 @@ func (c *lintCmd) Run(ctx context.Context, screen *screen) error {
 	if !c.Quiet && !c.JSON {
 		fmt.Fprintf(screen.err, "%d files · %d chunks · %d problems\n", len(found)-failed, chunks, wrong)
 	}
-	if failed > 0 {
-		return &exitError{exitFailed, fmt.Errorf("%w: %d of %d", errSomeFailed, failed, len(found)), ""}
+	if err := c.failed(failed, len(found)); err != nil {
+		return err
 	}
 	return foundWrong(wrong)
 }

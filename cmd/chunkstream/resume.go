@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -64,18 +63,22 @@ func openResume(output, settings string) (_ *resume, err error) {
 			err = errors.Join(err, r.close())
 		}
 	}()
-	parts, err := filepath.Glob(escapeGlob(output) + ".partial.*")
+	beside, err := os.ReadDir(filepath.Dir(output))
 	if err != nil {
 		return nil, err
 	}
+	if err := r.load(output); err != nil {
+		return nil, err
+	}
 	number := 1
-	for _, name := range slices.Concat([]string{output}, parts) {
-		if n, err := strconv.Atoi(name[strings.LastIndexByte(name, '.')+1:]); err == nil && name != output {
-			number = max(number, n+1)
-		} else if name != output {
+	for _, e := range beside {
+		rest, ok := strings.CutPrefix(e.Name(), filepath.Base(output)+".partial.")
+		n, err := strconv.Atoi(rest)
+		if !ok || err != nil {
 			continue // a manifest
 		}
-		if err := r.load(name); err != nil {
+		number = max(number, n+1)
+		if err := r.load(output + ".partial." + rest); err != nil {
 			return nil, err
 		}
 	}
@@ -87,10 +90,6 @@ func openResume(output, settings string) (_ *resume, err error) {
 		return r, errors.Join(err, os.Remove(name)) // it is empty
 	}
 	return r, nil
-}
-
-func escapeGlob(name string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
 }
 
 // load reads the manifest of an earlier output or part, if there is one. A line that is cut off is the last.
@@ -223,18 +222,15 @@ func (r *resume) close() (err error) {
 // copyKept sends what an earlier run has of a file, in pieces that belong together.
 func copyKept(k kept, send func(block) error) error {
 	in := bufio.NewReaderSize(io.NewSectionReader(k.in, k.Offset, k.Bytes), 64<<10)
-	for more := false; ; more = true {
-		b := make([]byte, min(blockSize, k.Bytes))
-		n, err := io.ReadFull(in, b)
-		if n > 0 {
-			if err := send(block{b[:n], more}); err != nil {
-				return err
-			}
+	for left := k.Bytes; left > 0; {
+		b := make([]byte, min(blockSize, left))
+		if _, err := io.ReadFull(in, b); err != nil {
+			return fmt.Errorf("%s: %w", k.in.Name(), err)
 		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF || n == 0 {
-			return nil
-		} else if err != nil {
+		if err := send(block{b, left < k.Bytes}); err != nil {
 			return err
 		}
+		left -= int64(len(b))
 	}
+	return nil
 }

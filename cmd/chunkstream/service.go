@@ -94,7 +94,7 @@ func (b *backing) storeConfig() (store.Config, error) {
 		cfg.DatabaseURL = b.Database
 		return cfg, nil
 	}
-	if err := os.MkdirAll(b.Data, 0o700); err != nil {
+	if err := makeFolder(b.Data); err != nil {
 		return cfg, &exitError{exitUsage, fmt.Errorf("data folder: %w", err), "--data with a folder you may write to"}
 	}
 	cfg.Path = filepath.Join(b.Data, "chunkstream.db")

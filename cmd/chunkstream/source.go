@@ -27,6 +27,7 @@ type sourceFlags struct {
 
 	folder func(path string) // is told of each folder that is read; may be nil
 	left   map[string]int    // how many were left out, by the reason
+	unread int               // how many of them could not be looked at
 }
 
 // policy checks the flags about encodings.
@@ -61,11 +62,14 @@ func (s *sourceFlags) find(arguments []string, words io.Writer) ([]files.File, e
 	found, skipped, err := files.Find(paths, files.Options{
 		Include: s.Include, Exclude: s.Exclude, Hidden: s.Hidden, NoIgnore: s.NoIgnore, MaxBytes: int64(s.MaxSize), Folder: s.folder,
 	})
-	s.left = map[string]int{}
+	s.left, s.unread = map[string]int{}, 0
 	for _, left := range skipped {
-		why, _, _ := strings.Cut(left.Why, ":")
+		why, reason, failed := strings.Cut(left.Why, ": ")
 		s.left[why]++
-		if s.Verbose {
+		if failed {
+			s.unread++
+			fmt.Fprintf(words, "! %s: %s\n", left.Path, reason)
+		} else if s.Verbose {
 			fmt.Fprintf(words, "left out  %s: %s\n", left.Path, left.Why)
 		}
 	}
@@ -82,6 +86,14 @@ func (s *sourceFlags) find(arguments []string, words io.Writer) ([]files.File, e
 		return nil, &exitError{exitUsage, err, ""}
 	}
 	return found, nil
+}
+
+// failed is the error of n files of so many that failed, and of those that could not even be looked at; nil if all went well.
+func (s *sourceFlags) failed(n, of int) error {
+	if n += s.unread; n == 0 {
+		return nil
+	}
+	return &exitError{exitFailed, fmt.Errorf("%w: %d of %d", errSomeFailed, n, of+s.unread), ""}
 }
 
 // scanned says how many files there are, and what was left out, if there was a choice.

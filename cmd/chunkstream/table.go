@@ -143,8 +143,8 @@ func (c *chunkCmd) show(ctx context.Context, job *cutting, screen *screen, found
 	if !lines && !c.View && !c.Quiet && failed == 0 && isTerminal(c.stdout) {
 		fmt.Fprint(c.stdout, paint(colors, dim, next(found[0].Path)))
 	}
-	if failed > 0 {
-		return &exitError{exitFailed, fmt.Errorf("%w: %d of %d", errSomeFailed, failed, len(found)), ""}
+	if err := c.failed(failed, len(found)); err != nil {
+		return err
 	}
 	return foundWrong(wrong)
 }

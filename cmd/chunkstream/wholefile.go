@@ -56,8 +56,16 @@ func (w *wholeFile) keep() error {
 	if err == nil {
 		return nil
 	}
-	return errors.Join(fmt.Errorf("%s cannot be written: %w", w.name, bare(err)), os.Remove(w.temp.Name()))
+	return errors.Join(fmt.Errorf("%s cannot be written: %w", w.name, bare(err)), w.remove())
+}
+
+// remove removes what has not got its name. A rename may have been carried out and have failed all the same.
+func (w *wholeFile) remove() error {
+	if err := os.Remove(w.temp.Name()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // discard lets go of what was written.
-func (w *wholeFile) discard() error { return errors.Join(w.temp.Close(), os.Remove(w.temp.Name())) }
+func (w *wholeFile) discard() error { return errors.Join(w.temp.Close(), w.remove()) }
