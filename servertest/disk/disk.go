@@ -103,13 +103,7 @@ func Mount(backing, dir string) (*Disk, error) {
 		return nil, fmt.Errorf("disk: %s: %w", backing, err)
 	}
 	data := &fs.LoopbackRoot{Path: backing, Dev: st.Dev}
-	made := func(data *fs.LoopbackRoot) *node {
-		return &node{LoopbackNode: fs.LoopbackNode{RootData: data}, disk: d}
-	}
-	data.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return made(data)
-	}
-	root := made(data)
+	root := &node{LoopbackNode: &fs.LoopbackNode{RootData: data}, disk: d}
 	data.RootNode = root
 	// Nothing is remembered by the kernel but the pages of open files: with them SQLite can share memory.
 	server, err := fs.Mount(dir, root, &fs.Options{MountOptions: fuse.MountOptions{
@@ -181,8 +175,13 @@ func (d *Disk) do(kind, name string, op func() syscall.Errno) syscall.Errno {
 
 // node is a file or folder.
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	disk *Disk
+}
+
+// WrapChild makes ours of what the package below makes.
+func (n *node) WrapChild(_ context.Context, ops fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{ops.(*fs.LoopbackNode), n.disk}
 }
 
 func (n *node) name() string             { return n.Path(n.Root()) }
