@@ -235,7 +235,8 @@ func (c *chaos) play(ctx context.Context) {
 
 // open starts the servers and describes the processes.
 func (c *chaos) open(ctx context.Context) error {
-	flags := []string{"--lease", c.cfg.lease.String(), "--poison-after", "1000000"} // an operation that is hit often is no poison
+	flags := []string{"--lease", c.cfg.lease.String(), "--poison-after", "1000000", // an operation that is hit often is no poison
+		"--max-chunks", fmt.Sprint(maxChunks), "--max-output-mib", fmt.Sprint(maxOutputMiB)}
 	driver, source := "pgx", ""
 	here := "127.0.0.1" // where the database is found
 	if c.cfg.machines {

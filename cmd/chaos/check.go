@@ -168,6 +168,11 @@ func (c *chaos) check(ctx context.Context) {
 		told, anew := c.checkFeed(f, all)
 		c.told, c.anew = c.told+told, c.anew+anew
 	}
+	for _, owner := range c.owners {
+		if dead, _, err := db.Operations(ctx, owner, store.Filter{DeadLetter: true}); err != nil || len(dead) > 0 {
+			c.violate("dead letters of %s, where nothing is given up: %+v, %v", owner, dead, err)
+		}
+	}
 	c.checkNobodyElse(ctx, known)
 	c.recoveries(ctx)
 }
@@ -221,7 +226,18 @@ func (c *chaos) checkOperation(ctx context.Context, db *store.Store, t *ticket, 
 		c.violate("I1: %s was acknowledged: %v", t.op.ID, err)
 		return
 	}
+	end, err := c.load.split(t.text, op.Strategy, op.Settings)
+	if err != nil {
+		c.violate("I2: %s: %v", op.ID, err)
+		return
+	}
 	want := store.Completed
+	if t.fails {
+		want = store.Failed
+	}
+	if t.fails != (end.code != "") {
+		c.violate("%s, of %s with %s, would come to %q: the load is not what it is meant to be", op.ID, op.Strategy, op.Settings, end.code)
+	}
 	if t.cancelled == "asked" {
 		want = store.Cancelled
 	} else if t.cancelled != "" {
@@ -246,8 +262,28 @@ func (c *chaos) checkOperation(ctx context.Context, db *store.Store, t *ticket, 
 	if sum := sha256.Sum256([]byte(t.text)); texts[op.DocumentID] != hex.EncodeToString(sum[:]) {
 		c.violate("I2: the text of %s is not what was submitted", op.ID)
 	}
-	if op.Status == store.Completed {
-		c.checkChunks(ctx, db, op, t)
+	switch op.Status {
+	case store.Failed:
+		c.load.failed.Add(1)
+		c.checkFailure(op, end, in.events)
+		c.checkChunks(ctx, db, op, t, end)
+	case store.Completed:
+		c.checkChunks(ctx, db, op, t, end)
+	}
+}
+
+// checkFailure looks at how an operation has failed: as in a run without faults, in its state as in its last event, and as nothing
+// that is only given up.
+func (c *chaos) checkFailure(op store.Operation, end ending, events []event.Event) {
+	if wrong := c.load.failure(end, op.Error); wrong != "" {
+		c.violate("%s failed: %s", op.ID, wrong)
+	}
+	last := events[len(events)-1]
+	if last.Type != event.Failed || last.Data.Error == nil || op.Error == nil || *last.Data.Error != *op.Error {
+		c.violate("%s failed with %+v, and its last event is %s with %+v", op.ID, op.Error, last.Type, last.Data.Error)
+	}
+	if op.DeadLetter() {
+		c.violate("%s is among the dead letters, and failed for good at once: %+v", op.ID, op.Error)
 	}
 }
 
@@ -276,13 +312,9 @@ func (c *chaos) checkWatch(t *ticket, w *watch, events []event.Event) {
 	}
 }
 
-// checkChunks compares what is stored with a run without faults.
-func (c *chaos) checkChunks(ctx context.Context, db *store.Store, op store.Operation, t *ticket) {
-	want, err := c.load.split(t.text, op.Strategy, op.Settings)
-	if err != nil {
-		c.violate("I2: %s: %v", op.ID, err)
-		return
-	}
+// checkChunks compares what is stored with a run without faults. One that fails may have stored fewer.
+func (c *chaos) checkChunks(ctx context.Context, db *store.Store, op store.Operation, t *ticket, end ending) {
+	want := end.chunks
 	const page = 5000
 	n := 0
 	for {
@@ -304,7 +336,7 @@ func (c *chaos) checkChunks(ctx context.Context, db *store.Store, op store.Opera
 			break
 		}
 	}
-	if n != len(want) || op.Chunks != int64(n) {
+	if op.Status == store.Completed && n != len(want) || op.Chunks != int64(n) {
 		c.violate("I2: %s has %d chunks and says %d; a run without faults has %d", op.ID, n, op.Chunks, len(want))
 	}
 }

@@ -17,7 +17,7 @@ import (
 // again has an ended operation run again by hand, under a key, and watched to its end. It gives the ticket of the new one, nil when
 // there is none because time is over.
 func (l *load) again(ctx context.Context, rng *rand.Rand, t *ticket) *ticket {
-	r := &ticket{owner: t.owner, key: "again-" + t.key, text: t.text, own: t.own, began: time.Now(), retryOf: t.op.ID}
+	r := &ticket{owner: t.owner, key: "again-" + t.key, text: t.text, own: t.own, fails: t.fails, began: time.Now(), retryOf: t.op.ID}
 	for range 1 + rng.IntN(2) { // the second time under the same key
 		var op client.Operation
 		refused, ok := l.demand(ctx, rng, func(ctx context.Context, p *process) (err error) {

@@ -39,6 +39,7 @@ type load struct {
 	trespasses atomic.Int64 // requests for what is another owner's
 	retried    atomic.Int64 // operations run again by hand
 	deleted    atomic.Int64 // documents
+	failed     atomic.Int64 // operations that failed for good, as they had to
 	next       atomic.Int64
 	every      time.Duration // between two documents; 0: as fast as they are done
 
@@ -48,9 +49,10 @@ type load struct {
 	allDone  sync.WaitGroup
 	feeds    []*feed
 
-	mu      sync.Mutex
-	tickets []*ticket
-	splits  map[string][]chunk.Chunk
+	mu       sync.Mutex
+	tickets  []*ticket
+	splits   map[string]ending
+	failures map[string]string // error code → the detail that the first operation had that failed with it, before any fault
 }
 
 // way is a strategy and its settings, and what kind of text it gets.
@@ -59,12 +61,27 @@ type way struct {
 	settings url.Values
 }
 
+// What an operation may come to. None of the other ways comes to as much with any of the texts.
+const (
+	maxChunks    = 15000
+	maxOutputMiB = 4
+	doomed       = 60 << 10 // bytes of a text, at least, with which these two come to more: a third may be blanks, of which no chunk is made
+)
+
+// Two ways end an operation as failed, at once and for good: with the overlap that the first has nothing is stored before it fails,
+// but for a slow process, and much is with the second.
+var (
+	tooMuch = way{"fixed_size", url.Values{"chunk_size": {"8000"}, "chunk_overlap": {"7990"}}}
+	tooMany = way{"fixed_size", url.Values{"chunk_size": {"1"}}}
+)
+
 // ticket is one document and what its clients were told.
 type ticket struct {
 	owner     string
 	key       string
 	text      string
 	own       bool // no other document has that text
+	fails     bool // it ends as failed, at once and for good
 	began     time.Time
 	op        client.Operation // as it was acknowledged
 	cancelled string           // what a cancel was answered with: "", a status, or "asked" for one that was running
@@ -85,7 +102,7 @@ type watch struct {
 }
 
 func newLoad(c *chaos) *load {
-	l := &load{c: c, splits: map[string][]chunk.Chunk{}}
+	l := &load{c: c, splits: map[string]ending{}, failures: map[string]string{}}
 	for _, p := range c.processes {
 		if p.web {
 			l.webs = append(l.webs, p)
@@ -232,10 +249,21 @@ func (l *load) one(ctx context.Context, n int64) {
 	if own { // a text of its own; others meet the same one again
 		text = fmt.Sprintf("document %d\n", n) + text
 	}
-	w := l.ways[rng.IntN(len(l.ways))]
+	pick := rng.IntN(len(l.ways) + 1)
+	fails := pick == len(l.ways)
+	w := tooMuch
+	switch {
+	case !fails:
+		w = l.ways[pick]
+	case rng.IntN(4) == 0:
+		w = tooMany
+	}
+	if fails && len(text) < doomed {
+		text = strings.Repeat(text+"\n", 1+doomed/len(text))
+	}
 	// One owner's keys are nothing to another: they all use the same.
 	owners := int64(len(l.c.owners))
-	t := &ticket{owner: l.c.owners[n%owners], key: fmt.Sprint("doc-", n/owners), text: text, own: own, began: time.Now()}
+	t := &ticket{owner: l.c.owners[n%owners], key: fmt.Sprint("doc-", n/owners), text: text, own: own, fails: fails, began: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, 3*l.c.cfg.patience)
 	defer cancel()
 	twice := rng.IntN(4) == 0
@@ -303,7 +331,7 @@ func (l *load) one(ctx context.Context, n int64) {
 		}
 	}
 	all := []*ticket{t}
-	if t.cancelled != "" {
+	if t.cancelled != "" || fails && rng.IntN(2) == 0 {
 		r := l.again(ctx, rng, t)
 		if r == nil || ctx.Err() != nil {
 			return
@@ -473,28 +501,60 @@ func (l *load) follow(t *ticket, v *watch, stream iter.Seq2[event.Event, error],
 // parser makes splitters as the product does.
 var parser = chunk.Parser{Tokenizer: func(name string) (chunk.Sizer, error) { return token.Get(name) }}
 
+// ending is what an operation comes to without faults.
+type ending struct {
+	chunks []chunk.Chunk // those that may be stored
+	code   string        // of the error with which it fails; empty: it completes with all of them
+}
+
 // split is what a run without faults gives.
-func (l *load) split(text, strategy string, config json.RawMessage) ([]chunk.Chunk, error) {
+func (l *load) split(text, strategy string, config json.RawMessage) (e ending, err error) {
 	key := strategy + " " + string(config) + " " + text
 	l.mu.Lock()
-	chunks, ok := l.splits[key]
+	e, ok := l.splits[key]
 	l.mu.Unlock()
 	if ok {
-		return chunks, nil
+		return e, nil
 	}
 	plan, err := parser.Parse(strategy, config)
 	if err != nil {
-		return nil, err
+		return e, err
 	}
+	bytes := 0
 	for c := range plan.Splitter.Split(text) {
-		chunks = append(chunks, c)
+		bytes += c.End - c.Start
+		if len(e.chunks) == maxChunks {
+			e.code = "too_many_chunks"
+			break
+		}
+		if bytes > maxOutputMiB<<20 {
+			e.code = "too_much_output"
+			break
+		}
+		e.chunks = append(e.chunks, c)
 	}
 	l.mu.Lock()
-	if len(text) > 64<<10 || len(l.splits) < 1000 {
-		l.splits[key] = chunks
+	if e.code == "" && (len(text) > 64<<10 || len(l.splits) < 1000) { // other texts that fail are as long, and come once
+		l.splits[key] = e
 	}
 	l.mu.Unlock()
-	return chunks, nil
+	return e, nil
+}
+
+// failure says what is wrong with the error of an operation that must end so, or nothing.
+func (l *load) failure(end ending, err *event.Failure) string {
+	if err == nil || err.Code != end.code {
+		return fmt.Sprintf("its error is %+v, want %q", err, end.code)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failures[end.code] == "" {
+		l.failures[end.code] = err.Detail
+	}
+	if first := l.failures[end.code]; err.Detail != first || err.Detail == "" {
+		return fmt.Sprintf("the detail of its error is %q, and that of the first one %q", err.Detail, first)
+	}
+	return ""
 }
 
 // read compares an operation's chunks, as any web process gives them, with a run without faults.
@@ -507,14 +567,20 @@ func (l *load) read(ctx context.Context, rng *rand.Rand, t *ticket) {
 	if refused != nil || ok && !op.Final() {
 		l.c.violate("I1: %s, which has ended for its watchers: %q, %v", t.op.ID, op.Status, refused)
 	}
-	if !ok || op.Status != "completed" {
+	if !ok || op.Status == "cancelled" {
 		return
 	}
-	want, err := l.split(t.text, op.Strategy, op.Config)
+	end, err := l.split(t.text, op.Strategy, op.Config)
 	if err != nil {
 		l.c.violate("I2: %s: %v", op.ID, err)
 		return
 	}
+	if op.Status == "failed" {
+		if wrong := l.failure(end, op.Error); wrong != "" {
+			l.c.violate("%s failed: %s", op.ID, wrong)
+		}
+	}
+	want := end.chunks
 	refused, _ = l.request(ctx, rng, t.owner, func(ctx context.Context, c *client.Client) error {
 		n, chars, at := 0, 0, 0
 		for got, err := range c.Chunks(ctx, op.ID) {
@@ -540,7 +606,7 @@ func (l *load) read(ctx context.Context, rng *rand.Rand, t *ticket) {
 			}
 			n++
 		}
-		if n != len(want) || op.Chunks != int64(n) {
+		if op.Status == "completed" && n != len(want) || op.Chunks != int64(n) {
 			l.c.violate("I2: %s gives %d chunks and says %d; a run without faults gives %d", op.ID, n, op.Chunks, len(want))
 		}
 		return nil

@@ -16,7 +16,7 @@ import (
 
 // semantics goes up when a fault, what counts as its having bitten, or a check becomes another than it was. What runs came to
 // is told by it, and docs/reliability.md says what each has not seen yet.
-const semantics = 2
+const semantics = 3
 
 // record is one run, as a line of the file of --record.
 type record struct {
@@ -37,6 +37,7 @@ type record struct {
 	Owners     int               `json:"owners,omitempty"`
 	Deleted    int64             `json:"deleted,omitempty"` // documents
 	Retried    int64             `json:"retried,omitempty"` // operations, by hand
+	Failed     int64             `json:"failed,omitempty"`  // operations, for good, as they had to
 	Reopened   int64             `json:"reopened"`
 	Process    int               `json:"process"` // faults that bit
 	RedisN     int               `json:"redis_faults"`
@@ -70,7 +71,7 @@ func (c *chaos) record(ctx context.Context) (err error) {
 	}
 	if l := c.load; l != nil {
 		r.Documents, r.Deliveries, r.Reopened = len(l.tickets), l.delivered.Load()+int64(c.told), l.reconnects.Load()
-		r.Deleted, r.Retried = l.deleted.Load(), l.retried.Load()
+		r.Deleted, r.Retried, r.Failed = l.deleted.Load(), l.retried.Load(), l.failed.Load()
 		r.ToAll, r.Anew, r.Owners = int64(c.told), c.anew, len(c.owners)
 	}
 	for name, t := range c.tally {
