@@ -45,6 +45,7 @@ type chaos struct {
 	owners    []string          // whose documents there are
 	keys      map[string]string // by owner; empty where nobody needs one
 	load      *load
+	receiver  *receiver
 
 	broken context.CancelFunc // a violation was found: no more faults
 
@@ -227,6 +228,7 @@ func (c *chaos) play(ctx context.Context) {
 		c.violate("interrupted")
 		return
 	}
+	c.receiver.drain(ctx)
 	c.empty(ctx)
 	c.leftovers(ctx, baseline)
 	c.stop(ctx)
@@ -246,9 +248,13 @@ func (c *chaos) open(ctx context.Context) error {
 		}
 		here = c.machines.database()
 	}
+	var err error
+	if c.receiver, err = newReceiver(c); err != nil {
+		return err
+	}
+	flags = append(flags, "--webhook-http", "--webhook-network", c.receiver.network, "--webhook-timeout", hookTimeout.String())
 	folder := c.cfg.folder
 	if c.cfg.disk {
-		var err error
 		if c.disk, err = newDisk(c); err != nil {
 			return err
 		}
@@ -318,7 +324,6 @@ func (c *chaos) open(ctx context.Context) error {
 		c.processes = append(c.processes, p)
 		return err
 	}
-	var err error
 	switch {
 	case c.cfg.store == "sqlite" && !c.cfg.redis: // one process is all there is
 		if err = add(false, "serve", "serve", "--workers", "2"); err == nil {
@@ -347,7 +352,7 @@ func (c *chaos) open(ctx context.Context) error {
 		return err
 	}
 	c.db.SetMaxOpenConns(8)
-	return errors.Join(c.db.PingContext(ctx), c.invite(ctx))
+	return errors.Join(c.db.PingContext(ctx), c.invite(ctx), c.receiver.subscribe(ctx))
 }
 
 // up has a process run and be ready, however often it must be started again while the database is away.

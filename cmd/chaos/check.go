@@ -174,6 +174,7 @@ func (c *chaos) check(ctx context.Context) {
 		}
 	}
 	c.checkNobodyElse(ctx, known)
+	c.receiver.check(ctx, all)
 	c.recoveries(ctx)
 }
 

@@ -17,7 +17,7 @@ import (
 // again has an ended operation run again by hand, under a key, and watched to its end. It gives the ticket of the new one, nil when
 // there is none because time is over.
 func (l *load) again(ctx context.Context, rng *rand.Rand, t *ticket) *ticket {
-	r := &ticket{owner: t.owner, key: "again-" + t.key, text: t.text, own: t.own, fails: t.fails, began: time.Now(), retryOf: t.op.ID}
+	r := &ticket{owner: t.owner, key: "again-" + t.key, text: t.text, own: t.own, fails: t.fails, hook: t.hook, began: time.Now(), retryOf: t.op.ID}
 	for range 1 + rng.IntN(2) { // the second time under the same key
 		var op client.Operation
 		refused, ok := l.demand(ctx, rng, func(ctx context.Context, p *process) (err error) {
@@ -195,12 +195,12 @@ func (c *chaos) remains(ctx context.Context, ids []string) string {
 		if !t.deleted {
 			continue
 		}
-		var operations, documents, keys int64
+		var operations, documents, keys, deliveries int64
 		err := c.db.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM operations WHERE id = $1), (SELECT count(*) FROM documents WHERE id = $2),
-  (SELECT count(*) FROM idempotency_keys WHERE owner = $3 AND key = $4)`, t.op.ID, t.op.DocumentID, t.owner, t.key).
-			Scan(&operations, &documents, &keys)
-		if err != nil || operations+documents+keys > 0 {
-			return fmt.Sprintf("%s: %d operations, %d documents, %d keys, %v", t.op.ID, operations, documents, keys, err)
+  (SELECT count(*) FROM idempotency_keys WHERE owner = $3 AND key = $4), (SELECT count(*) FROM webhook_deliveries WHERE id = $5)`,
+			t.op.ID, t.op.DocumentID, t.owner, t.key, c.receiver.of(t.owner).delivery(t.op.ID)).Scan(&operations, &documents, &keys, &deliveries)
+		if err != nil || operations+documents+keys+deliveries > 0 {
+			return fmt.Sprintf("%s: %d operations, %d documents, %d keys, %d deliveries, %v", t.op.ID, operations, documents, keys, deliveries, err)
 		}
 	}
 	for _, id := range ids {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -80,8 +81,9 @@ type ticket struct {
 	owner     string
 	key       string
 	text      string
-	own       bool // no other document has that text
-	fails     bool // it ends as failed, at once and for good
+	own       bool   // no other document has that text
+	hook      string // the webhook that it names, or ""
+	fails     bool   // it ends as failed, at once and for good
 	began     time.Time
 	op        client.Operation // as it was acknowledged
 	cancelled string           // what a cancel was answered with: "", a status, or "asked" for one that was running
@@ -261,9 +263,15 @@ func (l *load) one(ctx context.Context, n int64) {
 	if fails && len(text) < doomed {
 		text = strings.Repeat(text+"\n", 1+doomed/len(text))
 	}
+	hook := ""
+	if rng.IntN(4) == 0 {
+		hook = l.c.receiver.of(l.c.owners[n%int64(len(l.c.owners))]).id
+		w.settings = maps.Clone(w.settings)
+		w.settings.Set("webhook", hook)
+	}
 	// One owner's keys are nothing to another: they all use the same.
 	owners := int64(len(l.c.owners))
-	t := &ticket{owner: l.c.owners[n%owners], key: fmt.Sprint("doc-", n/owners), text: text, own: own, fails: fails, began: time.Now()}
+	t := &ticket{owner: l.c.owners[n%owners], key: fmt.Sprint("doc-", n/owners), text: text, own: own, fails: fails, hook: hook, began: time.Now()}
 	ctx, cancel := context.WithTimeout(ctx, 3*l.c.cfg.patience)
 	defer cancel()
 	twice := rng.IntN(4) == 0

@@ -48,6 +48,8 @@ func (c *chaos) report(out io.Writer) {
 		fmt.Fprintf(out, "%d of these events to watchers of everything of an owner's; %d operations told anew within a connection\n", c.told, c.anew)
 		fmt.Fprintf(out, "%d documents deleted, %d operations run again by hand; %d failed for good, as they had to\n",
 			l.deleted.Load(), l.retried.Load(), l.failed.Load())
+		told, again := c.receiver.deliveries()
+		fmt.Fprintf(out, "%d deliveries to webhooks, %d repetitions of them; the receiver failed %d times\n", told, again, c.receiver.failed.Load())
 		if len(c.owners) > 1 {
 			fmt.Fprintf(out, "%d owners; %d times one asked for what is another's\n", len(c.owners), l.trespasses.Load())
 		} else {
