@@ -139,14 +139,18 @@ func (a *API) submitBatch(w http.ResponseWriter, r *http.Request) error {
 		sum := sha256.Sum256([]byte(owner(ctx) + "\x00" + key))
 		id = "bat_" + hex.EncodeToString(sum[:16])
 	}
-	var ops []string
+	var ops, parts []string
+	for _, item := range items {
+		parts = append(parts, item.text, item.documentID, item.name, item.plan.Strategy, string(item.plan.Settings))
+	}
+	whole := requestHash(append(parts, hook)...) // a key stands for all of a batch: not for one with a document more or fewer either
 	for i, item := range items {
 		itemKey := ""
 		if key != "" {
 			sum := sha256.Sum256([]byte(fmt.Sprintf("%s\x00%d", key, i)))
 			itemKey = "batch-" + hex.EncodeToString(sum[:])
 		}
-		op, err := a.submitItem(ctx, item, hook, itemKey)
+		op, err := a.submitItem(ctx, item, hook, itemKey, whole)
 		if err != nil {
 			return below(f.at("documents", i), err)
 		}
@@ -217,7 +221,7 @@ func (a *API) batchItems(ctx context.Context, f fields) (items []batchItem, name
 	return items, name, nil
 }
 
-func (a *API) submitItem(ctx context.Context, item batchItem, hook, key string) (string, error) {
+func (a *API) submitItem(ctx context.Context, item batchItem, hook, key, whole string) (string, error) {
 	var staged *store.Staged
 	if item.documentID == "" {
 		var err error
@@ -228,7 +232,7 @@ func (a *API) submitItem(ctx context.Context, item batchItem, hook, key string) 
 	made, err := a.create(ctx, store.NewOperation{
 		Owner: owner(ctx), Name: item.name, Staged: staged, DocumentID: item.documentID, Strategy: item.plan.Strategy,
 		Settings: item.plan.Settings, SplitterVersion: chunk.Version, IdempotencyKey: key, Configuration: item.used, Webhook: hook,
-		RequestHash: requestHash("", item.documentID, item.name, item.plan.Strategy, string(item.plan.Settings)),
+		RequestHash: whole,
 	}, item.plan.Splitter)
 	if err != nil {
 		return "", errors.Join(orNotFound(err, noDocumentID), discard(ctx, staged))

@@ -110,6 +110,11 @@ func TestBatches(t *testing.T) {
 	if again.status != 202 || again.str(t, "id") != b["id"] || dig(again.json(t)["data"].([]any)[0], "id") != dig(b["data"].([]any)[0], "id") {
 		t.Errorf("again: got %d %s", again.status, again.body)
 	}
+	more := strings.TrimSuffix(body, "]}") + `,{"text":"One more."}]}`
+	fewer := body[:strings.LastIndex(body, ",{\"document_id")] + "]}"
+	for what, other := range map[string]string{"one more": more, "one fewer": fewer} {
+		wantProblem(t, "the key for "+what, s.post("/v1/batches", other, asJSON, "Idempotency-Key: b1"), 422, "idempotency_key_reused")
+	}
 	wantProblem(t, "the key for something else", s.post("/v1/batches", strings.Replace(body, "One two", "Two one", 1), asJSON, "Idempotency-Key: b1"), 422, "idempotency_key_reused")
 	if a := s.post(path+"/cancel", ""); a.status != 200 || a.json(t)["done"] != 3.0 {
 		t.Errorf("cancel: %d %s", a.status, a.body)

@@ -124,3 +124,57 @@ func TestReplaceInBatch(t *testing.T) {
 		}
 	})
 }
+
+// TestBatchOfWhatIsDeleted: an operation that is deleted leaves its batch, also where its number is given to another one; a repetition
+// fills its place, and no other one; with the last one the batch goes.
+func TestBatchOfWhatIsDeleted(t *testing.T) {
+	onEach(t, func(t *testing.T, on backend) {
+		s := on.open(t, store.Config{})
+		made := func(text string) store.Operation {
+			op := create(t, s, text)
+			complete(t, claim(t, s, store.Small), text)
+			return op
+		}
+		remove := func(op store.Operation) {
+			if err := s.DeleteDocument(t.Context(), owner, op.DocumentID); err != nil {
+				t.Fatal(err)
+			}
+			reap(t, s)
+		}
+		id := store.NewBatchID()
+		want := func(what string, all ...store.Operation) {
+			t.Helper()
+			b, err := s.Batch(t.Context(), owner, id)
+			if len(all) == 0 && errors.Is(err, store.ErrNotFound) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.EqualFunc(b.Operations, all, func(a, b store.Operation) bool { return a.ID == b.ID }) {
+				t.Errorf("%s: got %+v, want %+v", what, b.Operations, all)
+			}
+		}
+		a, b := made("a"), made("b")
+		if err := s.CreateBatch(t.Context(), owner, id, "", []string{a.ID, b.ID}); err != nil {
+			t.Fatal(err)
+		}
+		remove(b)
+		want("without b", a)
+		c := made("c")
+		want("beside c", a)
+		if err := s.CreateBatch(t.Context(), owner, id, "", []string{c.ID, c.ID}); err != nil {
+			t.Fatal(err)
+		}
+		want("with c for b", a, c)
+		if err := s.CreateBatch(t.Context(), "mallory", id, "", []string{c.ID, c.ID, c.ID}); err != nil {
+			t.Fatal(err)
+		}
+		want("after another owner", a, c)
+		remove(a)
+		want("without a", c)
+		remove(c)
+		want("nothing")
+		sound(t, s, true)
+	})
+}

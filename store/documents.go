@@ -279,17 +279,17 @@ type SubmittedBatch struct {
 	Operations      []Operation // in the order submitted, without those whose document was deleted
 }
 
-// CreateBatch keeps the owner's operations, by their ids, together under an id that the caller chose; when there is one
-// already nothing changes.
+// CreateBatch keeps the owner's operations, by their ids, together under an id that the caller chose. Where there is one already its
+// places stay as they are, and those are filled whose operation was deleted.
 func (s *Store) CreateBatch(ctx context.Context, owner, id, name string, operationIDs []string) error {
 	err := s.db.do(ctx, func(t *tx) error {
-		n, err := t.exec(`INSERT INTO batches (id, owner, name, created_at) VALUES ($1, $2, $3, `+nowMs+`) ON CONFLICT (id) DO NOTHING`, id, owner, name)
-		if err != nil || n == 0 {
+		if _, err := t.exec(`INSERT INTO batches (id, owner, name, created_at) VALUES ($1, $2, $3, `+nowMs+`) ON CONFLICT (id) DO NOTHING`, id, owner, name); err != nil {
 			return err
 		}
 		for i, op := range operationIDs {
 			err := t.later(`INSERT INTO batch_operations (batch, idx, operation)
-SELECT b.num, $1, o.num FROM batches b, operations o WHERE b.id = $2 AND o.id = $3 AND o.owner = $4`, i, id, op, owner)
+SELECT b.num, $1, o.num FROM batches b, operations o WHERE b.id = $2 AND b.owner = $4 AND o.id = $3 AND o.owner = $4
+ON CONFLICT (batch, idx) DO NOTHING`, i, id, op, owner)
 			if err != nil {
 				return err
 			}

@@ -112,6 +112,14 @@ SELECT 'I12 deliveries of no operation', '', 'operation number ' || x.operation 
 SELECT 'I12 delivery of another owner', o.id, 'delivery ' || x.id FROM webhook_deliveries x JOIN operations o ON o.num = x.operation
  WHERE o.owner <> x.owner;
 
+SELECT 'I12 place in a batch of no operation', '', 'batch ' || b.batch || ', operation number ' || b.operation
+  FROM batch_operations b LEFT JOIN operations o ON o.num = b.operation
+ WHERE o.num IS NULL;
+
+SELECT 'I12 operation in a batch of nobody or of another owner', o.id, 'batch number ' || p.batch
+  FROM batch_operations p JOIN operations o ON o.num = p.operation LEFT JOIN batches b ON b.num = p.batch AND b.owner = o.owner
+ WHERE b.num IS NULL;
+
 SELECT 'I12 parts of no document', '', 'document number ' || p.key / 65536 || ', ' || count(*) || ' parts'
   FROM document_parts p LEFT JOIN documents d ON d.num = p.key / 65536
  WHERE d.num IS NULL

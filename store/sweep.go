@@ -300,7 +300,18 @@ func (t *tx) reapOperations(all []ended) ([]ended, error) {
 			return nil, nil // the rest with the next call
 		}
 	}
-	for _, table := range []string{"webhook_deliveries WHERE operation", "chunks WHERE operation", "operation_events WHERE operation", "operations WHERE num"} {
+	// A place in a batch goes with the operation: SQLite gives its number to another one. A batch goes with its last operation; whoever
+	// takes another one of it waits here and then sees that.
+	const inBatches = `(SELECT batch FROM batch_operations WHERE operation IN ` + these + `)`
+	batches := int64(0)
+	if err == nil {
+		err = t.each(`SELECT num FROM batches WHERE num IN `+inBatches+` ORDER BY num`+lockRow, []any{string(list)}, func(scan scan) error { return scan(&batches) })
+	}
+	if err == nil && batches > 0 {
+		_, err = t.exec(`DELETE FROM batches WHERE num IN `+inBatches+`
+   AND NOT EXISTS (SELECT 1 FROM batch_operations b WHERE b.batch = batches.num AND b.operation NOT IN `+these+`)`, string(list))
+	}
+	for _, table := range []string{"webhook_deliveries WHERE operation", "batch_operations WHERE operation", "chunks WHERE operation", "operation_events WHERE operation", "operations WHERE num"} {
 		if err == nil {
 			_, err = t.exec(`DELETE FROM `+table+` IN `+these, string(list))
 		}
