@@ -175,6 +175,9 @@ func (c *chaos) check(ctx context.Context) {
 	}
 	c.checkNobodyElse(ctx, known)
 	c.receiver.check(ctx, all)
+	if err := c.checkBatches(ctx); err != nil {
+		c.violate("read the batches: %v", err)
+	}
 	c.recoveries(ctx)
 }
 

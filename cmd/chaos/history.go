@@ -50,9 +50,15 @@ var clock = time.Now()
 
 // record has a client ask for something, and notes the answer.
 func (h *history) record(a asked, ask func() (client.Operation, error)) (client.Operation, error) {
-	began := int64(time.Since(clock))
+	began := time.Now()
 	op, err := ask()
-	call := porcupine.Operation{Input: a, Call: began, Output: told{}, Return: unknown}
+	h.note(began, a, op, err)
+	return op, err
+}
+
+// note notes what somebody began to ask for then, and the answer.
+func (h *history) note(began time.Time, a asked, op client.Operation, err error) {
+	call := porcupine.Operation{Input: a, Call: int64(began.Sub(clock)), Output: told{}, Return: unknown}
 	problem := (*client.Problem)(nil)
 	switch {
 	case err == nil:
@@ -61,12 +67,11 @@ func (h *history) record(a asked, ask func() (client.Operation, error)) (client.
 		call.Output, call.Return = told{refused: true}, int64(time.Since(clock))
 	}
 	if a.what == "get" && call.Return == unknown {
-		return op, err // it says nothing
+		return // it says nothing
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls = append(h.calls, call)
-	return op, err
 }
 
 // truth is what stands behind a key. What a worker does is no call: an operation that has not ended may end at any time,

@@ -52,6 +52,7 @@ type load struct {
 
 	mu       sync.Mutex
 	tickets  []*ticket
+	batches  []*batch
 	splits   map[string]ending
 	failures map[string]string // error code → the detail that the first operation had that failed with it, before any fault
 }
@@ -246,6 +247,12 @@ func (l *load) finish(ctx context.Context) {
 // one submits one document under a key, has it watched to its end, and perhaps cancels it.
 func (l *load) one(ctx context.Context, n int64) {
 	rng := rand.New(rand.NewPCG(l.c.cfg.seed, 10000+uint64(n)))
+	ctx, cancel := context.WithTimeout(ctx, 3*l.c.cfg.patience)
+	defer cancel()
+	if rng.IntN(16) == 0 {
+		l.together(ctx, rng, n)
+		return
+	}
 	text := l.texts[rng.IntN(len(l.texts))]
 	own := rng.IntN(2) == 0 && len(text) < 64<<10
 	if own { // a text of its own; others meet the same one again
@@ -272,8 +279,6 @@ func (l *load) one(ctx context.Context, n int64) {
 	// One owner's keys are nothing to another: they all use the same.
 	owners := int64(len(l.c.owners))
 	t := &ticket{owner: l.c.owners[n%owners], key: fmt.Sprint("doc-", n/owners), text: text, own: own, fails: fails, hook: hook, began: time.Now()}
-	ctx, cancel := context.WithTimeout(ctx, 3*l.c.cfg.patience)
-	defer cancel()
 	twice := rng.IntN(4) == 0
 	var other sync.WaitGroup
 	var second client.Operation
@@ -401,10 +406,16 @@ func (l *load) cancel(ctx context.Context, rng *rand.Rand, t *ticket) {
 		op, err = t.history.record(asked{what: "cancel"}, func() (client.Operation, error) { return c.Cancel(ctx, t.op.ID) })
 		return err
 	})
-	switch {
-	case refused != nil:
+	if refused != nil {
 		l.c.violate("cancelling %s was refused: %v", t.op.ID, refused)
-	case !ok:
+	} else if ok {
+		l.took(t, op)
+	}
+}
+
+// took notes what a cancel was answered with.
+func (l *load) took(t *ticket, op client.Operation) {
+	switch {
 	case op.Final():
 		t.cancelled = op.Status
 	case !op.CancelRequested:

@@ -46,8 +46,8 @@ func (c *chaos) report(out io.Writer) {
 		fmt.Fprintf(out, "\n%d documents, %d submissions repeated under their key; %d events delivered, streams opened again %d times\n",
 			len(l.tickets), l.repeated.Load(), l.delivered.Load()+int64(c.told), l.reconnects.Load())
 		fmt.Fprintf(out, "%d of these events to watchers of everything of an owner's; %d operations told anew within a connection\n", c.told, c.anew)
-		fmt.Fprintf(out, "%d documents deleted, %d operations run again by hand; %d failed for good, as they had to\n",
-			l.deleted.Load(), l.retried.Load(), l.failed.Load())
+		fmt.Fprintf(out, "%d documents deleted, %d operations run again by hand; %d failed for good, as they had to; %d batches\n",
+			l.deleted.Load(), l.retried.Load(), l.failed.Load(), len(l.batches))
 		told, again := c.receiver.deliveries()
 		fmt.Fprintf(out, "%d deliveries to webhooks, %d repetitions of them; the receiver failed %d times\n", told, again, c.receiver.failed.Load())
 		if len(c.owners) > 1 {

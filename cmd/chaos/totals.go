@@ -38,6 +38,7 @@ type record struct {
 	Deleted    int64             `json:"deleted,omitempty"` // documents
 	Retried    int64             `json:"retried,omitempty"` // operations, by hand
 	Failed     int64             `json:"failed,omitempty"`  // operations, for good, as they had to
+	Batches    int               `json:"batches,omitempty"`
 	Told       int64             `json:"webhook_deliveries,omitempty"`
 	Reopened   int64             `json:"reopened"`
 	Process    int               `json:"process"` // faults that bit
@@ -73,6 +74,7 @@ func (c *chaos) record(ctx context.Context) (err error) {
 	if l := c.load; l != nil {
 		r.Documents, r.Deliveries, r.Reopened = len(l.tickets), l.delivered.Load()+int64(c.told), l.reconnects.Load()
 		r.Deleted, r.Retried, r.Failed = l.deleted.Load(), l.retried.Load(), l.failed.Load()
+		r.Batches = len(l.batches)
 		r.Told, _ = c.receiver.deliveries()
 		r.ToAll, r.Anew, r.Owners = int64(c.told), c.anew, len(c.owners)
 	}
