@@ -237,8 +237,10 @@ func (c *chaos) play(ctx context.Context) {
 
 // open starts the servers and describes the processes.
 func (c *chaos) open(ctx context.Context) error {
-	flags := []string{"--lease", c.cfg.lease.String(), "--poison-after", "1000000", // an operation that is hit often is no poison
-		"--max-chunks", fmt.Sprint(maxChunks), "--max-output-mib", fmt.Sprint(maxOutputMiB)}
+	flags := []string{"--lease", c.cfg.lease.String(), "--poison-after", "1000000"} // an operation that is hit often is no poison
+	if c.cfg.measure == "" {
+		flags = append(flags, "--max-chunks", fmt.Sprint(maxChunks), "--max-output-mib", fmt.Sprint(maxOutputMiB))
+	}
 	driver, source := "pgx", ""
 	here := "127.0.0.1" // where the database is found
 	if c.cfg.machines {
@@ -352,7 +354,10 @@ func (c *chaos) open(ctx context.Context) error {
 		return err
 	}
 	c.db.SetMaxOpenConns(8)
-	return errors.Join(c.db.PingContext(ctx), c.invite(ctx), c.receiver.subscribe(ctx))
+	if err := errors.Join(c.db.PingContext(ctx), c.invite(ctx)); err != nil || c.cfg.measure != "" {
+		return err // what is measured is not to have deliveries beside it
+	}
+	return c.receiver.subscribe(ctx)
 }
 
 // up has a process run and be ready, however often it must be started again while the database is away.
