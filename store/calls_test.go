@@ -956,6 +956,9 @@ func (st *stepper) all(cfg store.Config) {
 			if err != nil {
 				st.t.Fatal(err)
 			}
+			if err := whole.CreateBatch(st.t.Context(), owner, store.NewBatchID(), "", []string{c.Operation.ID}); err != nil {
+				st.t.Fatal(err)
+			}
 			st.recover()
 			if err := whole.DeleteDocument(st.t.Context(), owner, c.Document.ID); err != nil {
 				st.t.Fatal(err)
