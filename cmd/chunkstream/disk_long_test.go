@@ -315,7 +315,7 @@ func (c *diskCase) sweep(t *testing.T, n noted, every int) (runs int) {
 					wrong("it names a file that nobody asked for")
 				}
 				// What is left: a file of which nobody was told that it was made, or that could not be removed.
-				strangers := f.Ever || kind == disk.Unlink || kind == disk.Rmdir || kind == disk.Create && f.After
+				strangers := f.Ever || kind == disk.Unlink || kind == disk.Rmdir || f.After && (kind == disk.Create || kind == disk.Mkdir)
 				for name, text := range tree(t, d.Backing) {
 					was, ok := c.has[name]
 					now, also := after[name]
