@@ -375,7 +375,7 @@ func (st *stepper) try(name string, prepare func() func(context.Context) error) 
 		if !st.keeps {
 			st.recover()         // what a step has left goes on to its end
 			st.whole.Clear(st.t) // or else each check takes longer than the one before
-			for _, table := range []string{"document_parts", "documents"} {
+			for _, table := range []string{"batch_operations", "batches", "document_parts", "documents"} {
 				st.whole.Spoil(st.t, `DELETE FROM `+table)
 			}
 		}
