@@ -29,7 +29,7 @@ func TestCalls(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer func() { _ = conns.Close() }()
-				l, err := limit.New(limit.Config{PerSecond: 0.001, Burst: burst, Replicas: 2, Redis: conns.Commands})
+				l, err := limit.New(limit.Config{PerSecond: 0.001, Burst: burst, Replicas: 2, Redis: conns.Commands, Patience: time.Minute})
 				if err != nil {
 					t.Fatal(err)
 				}

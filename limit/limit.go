@@ -25,6 +25,8 @@ type Config struct {
 	Replicas int
 	// Redis is where the buckets of all processes are. nil: there are none but this process's.
 	Redis *redisconn.Commands
+	// Patience is how long a decision waits for Redis at most. 0 means 50 ms.
+	Patience time.Duration
 }
 
 // Limiter decides. It may be used by any number of goroutines at once.
@@ -35,6 +37,7 @@ type Limiter struct {
 	mu    sync.Mutex
 	local map[string]time.Time // when the bucket will be full again
 
+	late      atomic.Int64 // when Redis is asked again after it was late, Unix nanoseconds; 0: it was in time
 	fallbacks atomic.Int64
 }
 
@@ -52,6 +55,9 @@ func New(cfg Config) (*Limiter, error) {
 	if cfg.Replicas == 0 {
 		cfg.Replicas = 1
 	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 50 * time.Millisecond
+	}
 	if !(cfg.PerSecond > 0) || cfg.PerSecond > 1e6 || cfg.Burst < 1 || cfg.Burst > 1e6 || cfg.Replicas < 1 {
 		return nil, fmt.Errorf("limit: %v a second and %d at once, shared by %d: the first two lie above 0 and up to 1000000, the last is positive",
 			cfg.PerSecond, cfg.Burst, cfg.Replicas)
@@ -67,6 +73,10 @@ const (
 	KeyPrefix = "chunkstream:limit:"
 	KeyTTL    = 10 * time.Second
 )
+
+// pause follows an answer that was late: one decision asks Redis again after it, and the others are made here meanwhile. Requests
+// wait for them.
+const pause = 500 * time.Millisecond
 
 // One number says it all (the generic cell rate algorithm, ITU-T I.371): when the bucket will be full again.
 var take = redisconn.NewScript(`-- KEYS[1] a bucket
@@ -90,16 +100,31 @@ redis.call('PEXPIRE', KEYS[1], math.ceil((after - now) / 1000) + ARGV[3])
 return {1, after - now, 0}
 `)
 
-// Take asks for one token of the key's bucket.
+// Take asks for one token of the key's bucket. It waits for Redis no longer than Config.Patience, and while Redis takes longer
+// than that hardly ever.
 func (l *Limiter) Take(ctx context.Context, key string) Decision {
 	if l.cfg.Redis != nil {
-		d, err := l.shared(ctx, key)
-		if err == nil {
-			return d
+		if l.asks(time.Now()) {
+			within, cancel := context.WithTimeout(ctx, l.cfg.Patience)
+			d, err := l.shared(within, key)
+			cancel()
+			if err == nil {
+				l.late.Store(0)
+				return d
+			}
+			if within.Err() != nil && ctx.Err() == nil {
+				l.late.Store(time.Now().Add(pause).UnixNano())
+			}
 		}
 		l.fallbacks.Add(1)
 	}
 	return l.own(key, time.Now())
+}
+
+// asks reports whether Redis is to be asked now.
+func (l *Limiter) asks(now time.Time) bool {
+	at := l.late.Load()
+	return at == 0 || now.UnixNano() >= at && l.late.CompareAndSwap(at, now.Add(pause).UnixNano())
 }
 
 func (l *Limiter) shared(ctx context.Context, key string) (Decision, error) {

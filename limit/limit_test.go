@@ -85,7 +85,7 @@ func TestOwn(t *testing.T) {
 // TestShared: several processes give no more than one bucket together, and without Redis each gives its share and no more.
 func TestShared(t *testing.T) {
 	r := servertest.StartRedis(t)
-	cfg := limit.Config{PerSecond: 1.0 / 3600, Burst: 30, Replicas: 3}
+	cfg := limit.Config{PerSecond: 1.0 / 3600, Burst: 30, Replicas: 3, Patience: time.Minute}
 	var all []*limit.Limiter
 	for range 3 {
 		c := cfg
