@@ -29,12 +29,14 @@ const (
 	countWithin = time.Second            // and for no longer
 	unknownBody = 1 << 20                // what a body without a length counts as
 	retryAfter  = 5 * time.Second        // a full queue needs a little time
+	lineAfter   = time.Second            // a long line needs less
 )
 
 // admission knows what is waiting: the queue by counting it now and then, and what was let in since.
 type admission struct {
 	limits Limits
 	count  func(context.Context) (store.Load, error)
+	line   line
 
 	mu        sync.Mutex
 	load      store.Load
@@ -58,7 +60,11 @@ func (a *admission) enter(ctx context.Context, owner string, bytes int64) (leave
 		bytes = unknownBody
 	}
 	counted := a.look(ctx, owner)
-	if err := a.admit(owner, bytes); err != nil {
+	err = a.line.refuses()
+	if err == nil {
+		err = a.admit(owner, bytes)
+	}
+	if err != nil {
 		counted()
 		return nil, err
 	}
@@ -78,10 +84,10 @@ func (a *admission) admit(owner string, bytes int64) error {
 	defer a.mu.Unlock()
 	own := a.load.Owners[owner]
 	if what := a.limits.Owner.refuses(own, a.receiving[owner], bytes); what != "" {
-		return refused("owner_limit", "you have %s already; wait until some of it is done", what)
+		return refused("owner_limit", retryAfter, "you have %s already; wait until some of it is done", what)
 	}
 	if what := a.limits.Total.refuses(a.load.Queue, a.all, bytes); what != "" {
-		return refused("overloaded", "the service has %s; nothing was taken in", what)
+		return refused("overloaded", retryAfter, "the service has %s; nothing was taken in", what)
 	}
 	a.all += bytes
 	a.receiving[owner] += bytes
@@ -112,9 +118,9 @@ func (l Limit) refuses(q store.Queue, receiving, bytes int64) string {
 	return ""
 }
 
-func refused(code, detail, what string) *Problem {
+func refused(code string, after time.Duration, detail, what string) *Problem {
 	p := problem(code, "", detail, what)
-	p.header = http.Header{"Retry-After": {strconv.Itoa(int(retryAfter.Seconds()))}}
+	p.header = http.Header{"Retry-After": {wholeSeconds(after)}}
 	return p
 }
 
@@ -152,5 +158,6 @@ func (a *admission) recount(ctx context.Context) {
 	a.counting, a.counted = false, time.Now()
 	if err == nil {
 		a.load = load
+		a.line.follow(load.Operations)
 	}
 }

@@ -102,6 +102,11 @@ func (a *API) create(ctx context.Context, n store.NewOperation, splitter chunk.S
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		n.Trace = c.trace
 	}
+	done, err := a.admission.line.turn(ctx)
+	if err != nil {
+		return made, err
+	}
+	defer done()
 	if a.cfg.Reserve != nil && n.Staged != nil {
 		if take, start := a.cfg.Reserve(n, splitter); take != nil {
 			n.Take = take
