@@ -105,12 +105,7 @@ type watch struct {
 }
 
 func newLoad(c *chaos) *load {
-	l := &load{c: c, splits: map[string]ending{}, failures: map[string]string{}}
-	for _, p := range c.processes {
-		if p.web {
-			l.webs = append(l.webs, p)
-		}
-	}
+	l := &load{c: c, webs: c.webProcesses(), splits: map[string]ending{}, failures: map[string]string{}}
 	rng := rand.New(rand.NewPCG(c.cfg.seed, 1000))
 	all, err := sources(4 << 20)
 	if err != nil {

@@ -23,8 +23,8 @@ var others = []string{"red", "blue"}
 func (c config) keyed() bool { return c.store != "sqlite" || c.redis }
 
 // limited reports whether requests are counted by owner, in Redis: never so few that one is refused for long. Where completions
-// are measured they are not.
-func (c config) limited() bool { return c.redis && c.outage == 0 }
+// or what is refused of itself are measured they are not.
+func (c config) limited() bool { return c.redis && c.outage == 0 && c.measure != "overload" }
 
 // invite makes keys for all owners, as an administrator does it, and has them use every web process.
 func (c *chaos) invite(ctx context.Context) error {

@@ -70,6 +70,16 @@ func (p *process) as(owner, key string) (err error) {
 	return err
 }
 
+// webProcesses are those that answer the API.
+func (c *chaos) webProcesses() (webs []*process) {
+	for _, p := range c.processes {
+		if p.web {
+			webs = append(webs, p)
+		}
+	}
+	return webs
+}
+
 // exitUnreachable is the product's exit code when it cannot reach its database.
 const exitUnreachable = 5
 
