@@ -40,6 +40,7 @@ type journal struct {
 	activeCap  int              // how many operations Active returns; 0 means all
 	forgotten  map[string]int64 // events up to this number cannot be read any more
 	onRead     func()           // called once, without the lock, after a state was read and before it is returned
+	states     int              // reads of Snapshot and Active
 }
 
 type history struct {
@@ -127,6 +128,7 @@ func (j *journal) source() live.Source {
 		},
 		Snapshot: func(ctx context.Context, owner, id string) (event.Event, error) {
 			j.mu.Lock()
+			j.states++
 			hook := j.takeHook()
 			h := j.operations[id]
 			broken := j.broken
@@ -147,6 +149,7 @@ func (j *journal) source() live.Source {
 		},
 		Active: func(_ context.Context, owner string) ([]event.Event, error) {
 			j.mu.Lock()
+			j.states++
 			hook := j.takeHook()
 			defer hook() // after the lock is given back
 			defer j.mu.Unlock()

@@ -226,7 +226,7 @@ func (s *stream) nextOfTopic(b *batch) todo {
 		return readMore
 	case s.ending != nil:
 		return finish
-	case t.latest != nil && t.version > s.seen:
+	case t.latest != nil && t.version > s.seen && t.want <= t.ring.head: // else it would overtake what is being read
 		s.seen = t.version
 		b.add(t.latest)
 		return write
@@ -352,9 +352,12 @@ func (s *stream) broken(err error) {
 	s.h.mu.Unlock()
 }
 
-// reading gives a context for reads before a stream is open: it ends with the request, and when the hub stops.
+// openWithin bounds how long a stream that opens waits for its turn to read and for what it reads.
+const openWithin = 10 * time.Second
+
+// reading gives a context for reads before a stream is open: it ends with the request, when the hub stops, and at last by itself.
 func (h *Hub) reading(r *http.Request) (ctx context.Context, cancel func()) {
-	ctx, end := context.WithCancel(r.Context())
+	ctx, end := context.WithTimeout(r.Context(), openWithin)
 	stop := context.AfterFunc(h.ctx, end)
 	return ctx, func() { stop(); end() }
 }
@@ -366,6 +369,10 @@ func (h *Hub) openError(what string, err error) error {
 	}
 	return fmt.Errorf("live: read %s: %w", what, err)
 }
+
+// replayMargin is how many events before the position of the first one who resumes are read for those who come with it: who was
+// cut off at the same time was not at the very same place.
+const replayMargin = 8
 
 // openOperation subscribes s to the operation, then reads where it stands, and decides how s opens. s stays held. On
 // an error s has left. nothing reports that the client has everything there will ever be.
@@ -385,7 +392,9 @@ func (h *Hub) openOperation(r *http.Request, s *stream, who Viewer, id string, s
 	}
 	ctx, cancel := h.reading(r)
 	defer cancel()
-	snapshot, err := h.source.Snapshot(ctx, owner, id)
+	snapshot, err := share(ctx, h, &s.topic.opening, func(ctx context.Context) (event.Event, error) {
+		return h.source.Snapshot(ctx, owner, id)
+	})
 	if err != nil {
 		h.leave(s)
 		return false, h.openError("the state of operation "+id, err)
@@ -405,7 +414,11 @@ func (h *Hub) openOperation(r *http.Request, s *stream, who Viewer, id string, s
 	t := s.topic
 	if !t.known {
 		t.known = true
-		t.ring.reset(state.at)
+		head := state.at
+		if resume && !state.final && t.feed == nil && since < head {
+			head = max(since-replayMargin, head-topicRingEvents/2, 0) // the fill that follows is then all streams' replay
+		}
+		t.ring.reset(head)
 		if state.final {
 			h.endTopic(t, &frame{operation: id, at: state.at, final: true})
 		}
@@ -444,37 +457,16 @@ func (h *Hub) openAll(r *http.Request, s *stream, who Viewer) error {
 func (h *Hub) startAll(r *http.Request, s *stream, owner string) error {
 	ctx, cancel := h.reading(r)
 	defer cancel()
-	h.mu.Lock()
-	ready := s.feed.ready
-	h.mu.Unlock()
-
-	var live, recent map[string]int64
-	var now time.Time
-	var err error
-	if !ready {
-		if live, now, err = h.source.OwnerHeads(ctx, owner, time.Time{}); err != nil {
-			return h.openError("the heads of all operations", err)
-		}
-		if recent, now, err = h.source.OwnerHeads(ctx, owner, now.Add(-lookBack)); err != nil {
-			return h.openError("the heads of all operations", err)
-		}
-	}
-	active, err := h.source.Active(ctx, owner)
+	all, err := share(ctx, h, &s.feed.opening, func(ctx context.Context) (overview, error) { return h.readAll(ctx, s.feed) })
 	if err != nil {
 		return h.openError("the active operations", err)
-	}
-	states := make([]*frame, len(active))
-	for i, e := range active {
-		if states[i], err = h.stateFrame(e, event.Snapshot); err != nil {
-			return err
-		}
 	}
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	f := s.feed
-	s.expect = make(map[string]int64, len(states))
-	for _, state := range states {
+	s.expect = make(map[string]int64, len(all.states))
+	for _, state := range all.states {
 		s.opening = append(s.opening, state)
 		s.expect[state.operation] = state.at + 1
 		h.startTopic(f, state.operation, state.at)
@@ -491,12 +483,12 @@ func (h *Hub) startAll(r *http.Request, s *stream, owner string) error {
 	if f.ready {
 		return nil
 	}
-	for id, head := range live {
+	for id, head := range all.live {
 		h.startTopic(f, id, head) // beyond what Active returns: each stream reads its snapshot when something happens
 	}
-	for id := range recent {
+	for id := range all.recent {
 		t := h.topics[key{owner, id}]
-		if _, alive := live[id]; !alive && (t == nil || !t.known) {
+		if _, alive := all.live[id]; !alive && (t == nil || !t.known) {
 			h.bury(f, id) // ended before the stream opened
 		}
 	}
@@ -506,8 +498,42 @@ func (h *Hub) startAll(r *http.Request, s *stream, owner string) error {
 			h.wanted(t, t.want)
 		}
 	}
-	f.ready, f.since, f.polled = true, now.Add(-lookBack), time.Now()
+	f.ready, f.since, f.polled = true, all.now.Add(-lookBack), time.Now()
 	return nil
+}
+
+// overview is where everything of an owner's stands: a state of each operation that has not ended and, unless the feed is ready,
+// the heads of these and of what ended lately, by the database's now.
+type overview struct {
+	states       []*frame
+	live, recent map[string]int64
+	now          time.Time
+}
+
+// readAll reads how everything of the feed's owner stands. No lock is held.
+func (h *Hub) readAll(ctx context.Context, f *feed) (all overview, err error) {
+	h.mu.Lock()
+	ready := f.ready
+	h.mu.Unlock()
+	if !ready {
+		if all.live, all.now, err = h.source.OwnerHeads(ctx, f.owner, time.Time{}); err != nil {
+			return all, err
+		}
+		if all.recent, all.now, err = h.source.OwnerHeads(ctx, f.owner, all.now.Add(-lookBack)); err != nil {
+			return all, err
+		}
+	}
+	active, err := h.source.Active(ctx, f.owner)
+	if err != nil {
+		return all, err
+	}
+	all.states = make([]*frame, len(active))
+	for i, e := range active {
+		if all.states[i], err = h.stateFrame(e, event.Snapshot); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
 }
 
 // startTopic lets the feed follow the operation from head on, unless it does so already. h.mu is held.

@@ -3,6 +3,8 @@ package live_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -42,6 +44,64 @@ func TestHeartbeat(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Those who open at the same time, as all do whose server has died, share what is read for that: of one operation its state and
+// their replays, of everything the states.
+func TestCrowdOpens(t *testing.T) {
+	const crowd, events = 60, 20
+	for _, all := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newPipeRig(t, live.Config{})
+			defer r.stop()
+			for range events {
+				r.publish("ann", "op_1", event.Batch)
+			}
+			gate := make(chan struct{})
+			r.journal.onRead = func() { <-gate }
+			var opening sync.WaitGroup
+			clients, first := make([]*client, crowd), make([]int64, crowd)
+			for i := range crowd {
+				kind, query := []string{"ws", "sse"}[i%2], ""
+				if first[i] = events + 1; !all {
+					first[i] = int64(10 + i%4)
+					query = fmt.Sprint("?since=", first[i]-1)
+				}
+				opening.Go(func() {
+					switch {
+					case !all:
+						clients[i] = r.watch(kind, "op_1", query)
+					case kind == "ws":
+						clients[i] = r.watchWS("/ws")
+					default:
+						clients[i] = r.watchSSE("/events", "")
+					}
+				})
+			}
+			synctest.Wait() // the first one's read is under way, and everybody else waits
+			close(gate)
+			opening.Wait()
+			r.publish("ann", "op_1", event.Batch)
+			for i, c := range clients {
+				if all {
+					if e := c.next(); e.Type != event.Snapshot || e.Data.Seq != events {
+						t.Fatalf("client %d opens with %+v", i, e)
+					}
+				}
+				for n := first[i]; n <= events+1; n++ {
+					if e := c.next(); e.Seq != n {
+						t.Fatalf("client %d got %+v, want event %d", i, e, n)
+					}
+				}
+			}
+			if reads := r.journal.states; reads > 2 {
+				t.Errorf("all %v: %d opened with %d reads of where it stands, want at most 2", all, crowd, reads)
+			}
+			if reads := r.hub.Stats().GapReads; reads > 2 {
+				t.Errorf("all %v: %d replays took %d reads, want at most 2", all, crowd, reads)
+			}
+		})
+	}
 }
 
 func TestSilentSocketIsClosed(t *testing.T) {

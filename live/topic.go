@@ -74,6 +74,7 @@ type topic struct {
 	streams map[*stream]struct{}
 	feed    *feed     // of the owner; nil when nobody watches all
 	failing time.Time // since when reading it has failed; zero while that works
+	opening openings[event.Event]
 
 	place   place         // how far what was delivered has come
 	heard   time.Time     // of the newest ephemeral event, by its own word: a bus may repeat it
@@ -94,6 +95,7 @@ type feed struct {
 	streams map[*stream]struct{}
 	news    *list.List // of *topic: those with an ephemeral event, oldest version first
 	failing time.Time
+	opening openings[overview]
 }
 
 // A transaction may commit after a read whose clock was later than its own, so each poll looks back a little. What
