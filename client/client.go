@@ -68,6 +68,8 @@ type Problem struct {
 	Param      string `json:"param,omitempty"`      // the parameter, field or header at fault; body is the body as a whole
 	Suggestion string `json:"suggestion,omitempty"` // what to do instead
 	RequestID  string `json:"request_id"`           // under which the server's log has more
+	// RetryAfter is how long the server asks to wait before it is asked again; 0 when it does not say.
+	RetryAfter time.Duration `json:"-"`
 }
 
 func (p *Problem) Error() string {
@@ -395,5 +397,8 @@ func problemOf(resp *http.Response) error {
 		p = &Problem{Title: http.StatusText(resp.StatusCode), Detail: string(bytes.TrimSpace(b[:min(len(b), 200)]))}
 	}
 	p.Status = resp.StatusCode
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 && seconds < 1e9 {
+		p.RetryAfter = time.Duration(seconds) * time.Second
+	}
 	return p
 }

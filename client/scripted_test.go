@@ -166,12 +166,14 @@ func TestWatchOrder(t *testing.T) {
 		{"reordered", 4, [][]string{{"6", "5"}}, "got 6 want 5", "4"},
 		{"durable before a snapshot", client.FromNow, [][]string{{"4"}}, "got 4 want 0", " "},
 		{"cut", 0, [][]string{{"1", "2", "cut"}, {"3", "cut"}, {"4!"}}, "1 2 3 4", "0 2 3"},
-		{"going away", client.FromNow, [][]string{{"s5", "bye"}, {"503"}, {"503"}, {"6!"}}, "s5 6", " 5 5 5"},
+		{"going away", client.FromNow, [][]string{{"s5", "bye"}, {"503"}, {"6!"}}, "s5 6", " 5 5"},
+		{"too many at once", 0, [][]string{{"1", "cut"}, {"429"}, {"2!"}}, "1 2", "0 1 1"},
 		{"repeated after a cut", 0, [][]string{{"1", "cut"}, {"1"}}, "1 got 1 want 2", "0 1"},
 		{"lost after a cut", 0, [][]string{{"1", "cut"}, {"3"}}, "1 got 3 want 2", "0 1"},
 		{"gone after a cut", 0, [][]string{{"1", "cut"}, {"404"}}, "1 404 as_scripted", "0 1"},
 		{"refused", 0, [][]string{{"401"}}, "401 as_scripted", "0"},
 		{"busy at first", 0, [][]string{{"503"}}, "503 as_scripted", "0"},
+		{"too many at first", 0, [][]string{{"429"}}, "429 as_scripted", "0"},
 	} {
 		for _, transport := range []string{"WebSocket", "SSE"} {
 			t.Run(c.name+"/"+transport, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -16,10 +17,13 @@ import (
 // FromNow, as since, opens a stream with a snapshot of the operation as it is, instead of with a replay.
 const FromNow int64 = -1
 
-// The bounds of a reconnect: the first wait, doubled up to the last, each with up to half of it at random on top.
+// The bounds of a reconnect: it waits for a random part of the first, which doubles with every failure up to the last. All of the
+// wait is random, so that those whose server has died do not come back together. What the server asks for comes on top, up to
+// mostAsked.
 const (
-	retryFirst = 50 * time.Millisecond
-	retryLast  = 2 * time.Second
+	retryFirst = time.Second
+	retryLast  = 30 * time.Second
+	mostAsked  = time.Minute
 )
 
 // silence is how long a stream may say nothing before it counts as dead. The server speaks every 15 s.
@@ -43,7 +47,8 @@ func (e *OrderError) Error() string {
 // carry no number and may come at any time. Every durable number is checked: none is skipped, repeated or reordered,
 // also across reconnects.
 //
-// A connection that was open once is opened again for as long as ctx lives, from where it broke; no event is yielded
+// A connection that was open once is opened again for as long as ctx lives, from where it broke, after a random wait of up to
+// a second at first and up to 30 s when that fails again and again, and no sooner than a Retry-After says; no event is yielded
 // for that. An error ends the sequence and is its last element: ctx's own, a *Problem for a request that was refused,
 // an *OrderError, or why the first connection could not be made. After the terminal event the sequence simply ends,
 // as it does at once when since is already past it. A sequence may be ranged over again; it then starts again at since.
@@ -123,7 +128,7 @@ func ended(e event.Event) bool {
 // cannot be had. reopened is called when a stream is there that is not the first.
 func (c *Client) follow(ctx context.Context, yield func(event.Event, error) bool, reopened func() error,
 	read func(open func() error, each func(event.Event) error) error, admit func(event.Event) (bool, error)) {
-	opened, wait := false, retryFirst
+	opened, bound := false, retryFirst
 	for {
 		err := read(func() error {
 			if !opened {
@@ -132,7 +137,7 @@ func (c *Client) follow(ctx context.Context, yield func(event.Event, error) bool
 			}
 			return reopened()
 		}, func(e event.Event) error {
-			wait = retryFirst
+			bound = retryFirst
 			if ok, err := admit(e); !ok {
 				return err
 			} else if !yield(e, nil) {
@@ -147,15 +152,19 @@ func (c *Client) follow(ctx context.Context, yield func(event.Event, error) bool
 		case ctx.Err() != nil:
 			yield(event.Event{}, context.Cause(ctx))
 			return
-		case errors.As(err, &order), !opened, errors.As(err, &refused) && refused.Status < 500:
+		case errors.As(err, &order), !opened, errors.As(err, &refused) && refused.Status < 500 && refused.Status != http.StatusTooManyRequests:
 			yield(event.Event{}, err)
 			return
 		}
+		wait := rand.N(bound)
+		if refused != nil {
+			wait += min(refused.RetryAfter, mostAsked)
+		}
 		select {
-		case <-time.After(wait + rand.N(wait/2)):
+		case <-time.After(wait):
 		case <-ctx.Done():
 		}
-		wait = min(2*wait, retryLast)
+		bound = min(2*bound, retryLast)
 	}
 }
 
