@@ -9,7 +9,7 @@ import (
 )
 
 // TestChaos is what every change must survive: 100 faults of processes and 30 of Redis in all, most of them on Postgres, some on
-// SQLite in one process.
+// SQLite in one process. Beside them a small crowd of watchers loses a web process, and all of its connections.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	program := filepath.Join(t.TempDir(), "chunkstream")
@@ -19,6 +19,7 @@ func TestChaos(t *testing.T) {
 	for name, args := range map[string][]string{
 		"Postgres and Redis": {"--store", "postgres", "--redis", "yes", "--faults", "76", "--redis-faults", "30"},
 		"one process":        {"--store", "sqlite", "--redis", "no", "--faults", "24"},
+		"a small crowd":      {"--measure", "crowd", "--small"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -19,8 +19,10 @@ type millis int64
 
 func (m millis) d() time.Duration { return time.Duration(m) * time.Millisecond }
 
-func (c *chaos) spread(what string) spread {
-	all := slices.Sorted(slices.Values(c.took[what]))
+func (c *chaos) spread(what string) spread { return spreadOf(c.took[what]) }
+
+func spreadOf(times []time.Duration) spread {
+	all := slices.Sorted(slices.Values(times))
 	if len(all) == 0 {
 		return spread{}
 	}

@@ -30,6 +30,13 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if what := os.Getenv(askerOf); what != "" {
+		if err := ask(ctx, what, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "chaos:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -157,8 +164,12 @@ func (c config) redisWord() string {
 // replay is the command that runs the same schedule again.
 func (c config) replay() string {
 	if c.measure != "" {
-		return fmt.Sprintf("go run ./cmd/chaos --measure %s --store %s --redis %s --webs %d --workers %d --lease %v --duration %v",
+		s := fmt.Sprintf("go run ./cmd/chaos --measure %s --store %s --redis %s --webs %d --workers %d --lease %v --duration %v",
 			c.measure, c.store, c.redisWord(), c.webs, c.workers, c.lease, c.duration)
+		if c.small {
+			s += " --small"
+		}
+		return s
 	}
 	s := fmt.Sprintf("go run ./cmd/chaos --store %s --redis %s --faults %d --redis-faults %d --sql-faults %d --seed %d --lease %v --flows %d",
 		c.store, c.redisWord(), c.faults, c.redisN, c.sqlN, c.seed, c.lease, c.flows)

@@ -17,6 +17,7 @@ import (
 var measures = map[string]func(c *chaos, ctx context.Context, out io.Writer){
 	"overload":   (*chaos).overload,
 	"slow-redis": (*chaos).slowRedis,
+	"crowd":      (*chaos).crowd,
 }
 
 // measureLease is the lease of what is measured, unless another one is asked for: the product's own.
