@@ -36,8 +36,13 @@ func share[T any](ctx context.Context, h *Hub, all *openings[T], read func(conte
 				o.err = err
 				return
 			}
-			defer release()
 			o.value, o.err = read(h.ctx) // no caller's own: another one may go on waiting
+			release()
+			h.mu.Lock()
+			if all.now == o {
+				all.now = nil // what it gave is theirs who asked for it
+			}
+			h.mu.Unlock()
 		})
 	}
 	h.mu.Unlock()
