@@ -19,13 +19,13 @@ type balancer struct {
 	wait     sync.WaitGroup
 
 	mu     sync.Mutex
-	wires  map[*wire]struct{}
+	routes  map[*route]struct{}
 	most   int // connections of one client at once, at any time
 	opened int // connections since it was last asked
 }
 
-// wire is one connection of a client, and the one to a process that it goes on in.
-type wire struct {
+// route is one connection of a client, and the one to a process that it goes on in.
+type route struct {
 	of          int
 	web         *process
 	near, there net.Conn
@@ -37,7 +37,7 @@ func newBalancer(webs []*process) (*balancer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &balancer{address: l.Addr().String(), listener: l, webs: webs, wires: map[*wire]struct{}{}}
+	b := &balancer{address: l.Addr().String(), listener: l, webs: webs, routes: map[*route]struct{}{}}
 	b.wait.Go(func() {
 		for {
 			conn, err := l.Accept()
@@ -89,11 +89,11 @@ func (b *balancer) serve(near net.Conn) {
 }
 
 // connect opens the connection to a process, of those that take it the one with the fewest.
-func (b *balancer) connect(of int, near net.Conn) *wire {
+func (b *balancer) connect(of int, near net.Conn) *route {
 	b.mu.Lock()
 	loads := map[*process]int{}
 	own := 1
-	for w := range b.wires {
+	for w := range b.routes {
 		loads[w.web]++
 		if w.of == of && !w.over.Load() {
 			own++
@@ -101,7 +101,7 @@ func (b *balancer) connect(of int, near net.Conn) *wire {
 	}
 	b.most = max(b.most, own)
 	b.opened++
-	w := &wire{of: of, near: near}
+	w := &route{of: of, near: near}
 	tried := map[*process]bool{}
 	defer b.mu.Unlock()
 	for range b.webs {
@@ -112,7 +112,7 @@ func (b *balancer) connect(of int, near net.Conn) *wire {
 			}
 		}
 		tried[w.web] = true
-		b.wires[w] = struct{}{} // so that the next one counts it
+		b.routes[w] = struct{}{} // so that the next one counts it
 		b.mu.Unlock()
 		there, err := net.Dial("tcp", w.web.address)
 		b.mu.Lock()
@@ -121,13 +121,13 @@ func (b *balancer) connect(of int, near net.Conn) *wire {
 			return w
 		}
 	}
-	delete(b.wires, w)
+	delete(b.routes, w)
 	return nil
 }
 
 // pipe copies until either side ends, then ends both. It does not splice: a pipe of the kernel's for each direction is four more
 // files of each connection.
-func (w *wire) pipe(to, from net.Conn) {
+func (w *route) pipe(to, from net.Conn) {
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := from.Read(buf)
@@ -143,7 +143,7 @@ func (w *wire) pipe(to, from net.Conn) {
 	}
 }
 
-func (w *wire) close() {
+func (w *route) close() {
 	w.over.Store(true)
 	_ = w.near.Close() // either may have ended by itself
 	if w.there != nil {
@@ -151,11 +151,11 @@ func (w *wire) close() {
 	}
 }
 
-func (b *balancer) forget(w *wire) {
+func (b *balancer) forget(w *route) {
 	w.close()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.wires, w)
+	delete(b.routes, w)
 }
 
 // cut ends all connections at once, and says whose they were.
@@ -163,7 +163,7 @@ func (b *balancer) cut() map[int]bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	whose := map[int]bool{}
-	for w := range b.wires {
+	for w := range b.routes {
 		whose[w.of] = true
 		w.close()
 	}
@@ -178,7 +178,7 @@ func (b *balancer) on() map[*process]map[int]bool {
 	for _, p := range b.webs {
 		all[p] = map[int]bool{}
 	}
-	for w := range b.wires {
+	for w := range b.routes {
 		all[w.web][w.of] = true
 	}
 	return all
@@ -188,7 +188,7 @@ func (b *balancer) on() map[*process]map[int]bool {
 func (b *balancer) open() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.wires)
+	return len(b.routes)
 }
 
 // dials are how many connections clients have opened since it was last asked.
