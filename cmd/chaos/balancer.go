@@ -19,7 +19,7 @@ type balancer struct {
 	wait     sync.WaitGroup
 
 	mu     sync.Mutex
-	routes  map[*route]struct{}
+	routes map[*route]struct{}
 	most   int // connections of one client at once, at any time
 	opened int // connections since it was last asked
 }
