@@ -60,7 +60,7 @@ func (a *admission) enter(ctx context.Context, owner string, bytes int64) (leave
 		bytes = unknownBody
 	}
 	counted := a.look(ctx, owner)
-	err = a.line.refuses()
+	err = a.line.refuses(owner)
 	if err == nil {
 		err = a.admit(owner, bytes)
 	}

@@ -88,7 +88,7 @@ func (a *API) registerBatches() {
 		Method: "POST", Path: "/v1/batches/{id}/retry", OperationID: "retryBatch", Tags: operationsTag, Security: needs(auth.OperationsWrite),
 		Summary: "Run what has failed of a batch again",
 		Description: "Each failed operation is run again as a new one, which names it in retry_of and takes its place in the batch. " +
-			"Repeating the request makes no second one; without failed operations the batch is answered as it is.",
+			"Repeating the request makes no second one, unless the new one has failed too; without failed operations the batch is answered as it is.",
 		Parameters: []*huma.Param{inPath("id", "The batch")},
 		Responses:  a.responses(http.StatusAccepted, "The batch, with the new operations", map[string]*huma.Schema{"application/json": schemaOf[Batch](a)}),
 	}, a.retryBatch)

@@ -12,6 +12,7 @@ import (
 const (
 	lineMost    = 64   // submissions that are stored at once while workers keep up
 	lineWaiting = 256  // submissions that wait for that, before those that come are refused
+	lineOwn     = 192  // of them one owner's: others find a place when one sends all that it can
 	lineBacklog = 1000 // queued operations up to which workers count as keeping up
 )
 
@@ -22,12 +23,18 @@ type line struct {
 	mu      sync.Mutex
 	fewer   int // than lineMost are let in
 	in      int
-	waiting []chan struct{} // each closed when its turn has come
-	queued  int64           // operations, when they were counted last
+	waiting []waiting
+	queued  int64 // operations, when they were counted last
 }
 
-// turn waits for the caller's turn, and for no longer than ctx lasts. done says that it is over.
-func (l *line) turn(ctx context.Context) (done func(), err error) {
+// waiting is one that waits.
+type waiting struct {
+	turn  chan struct{} // closed when it has come
+	owner string
+}
+
+// turn waits for the owner's turn, and for no longer than ctx lasts. done says that it is over.
+func (l *line) turn(ctx context.Context, owner string) (done func(), err error) {
 	l.mu.Lock()
 	if l.in < lineMost-l.fewer {
 		l.in++
@@ -35,7 +42,7 @@ func (l *line) turn(ctx context.Context) (done func(), err error) {
 		return l.done, nil
 	}
 	mine := make(chan struct{})
-	l.waiting = append(l.waiting, mine)
+	l.waiting = append(l.waiting, waiting{mine, owner})
 	l.mu.Unlock()
 	select {
 	case <-mine:
@@ -43,7 +50,7 @@ func (l *line) turn(ctx context.Context) (done func(), err error) {
 	case <-ctx.Done():
 	}
 	l.mu.Lock()
-	at := slices.Index(l.waiting, mine)
+	at := slices.IndexFunc(l.waiting, func(w waiting) bool { return w.turn == mine })
 	if at >= 0 {
 		l.waiting = slices.Delete(l.waiting, at, at+1)
 	}
@@ -64,7 +71,7 @@ func (l *line) done() {
 // next lets in who may go. The caller holds mu.
 func (l *line) next() {
 	for len(l.waiting) > 0 && l.in < lineMost-l.fewer {
-		close(l.waiting[0])
+		close(l.waiting[0].turn)
 		l.waiting = l.waiting[1:]
 		l.in++
 	}
@@ -86,13 +93,23 @@ func (l *line) follow(queued int64) {
 	l.next()
 }
 
-// refuses says that so many wait that whoever comes now had better come again.
-func (l *line) refuses() error {
+// refuses says that so many wait, of all or of the owner's, that whoever comes now had better come again.
+func (l *line) refuses(owner string) error {
 	l.mu.Lock()
-	n := len(l.waiting)
-	l.mu.Unlock()
-	if n < lineWaiting {
-		return nil
+	n, own := len(l.waiting), 0
+	if n >= lineOwn {
+		for _, w := range l.waiting {
+			if w.owner == owner {
+				own++
+			}
+		}
 	}
-	return refused("overloaded", lineAfter, "the service has %s submissions waiting to be stored; nothing was taken in", strconv.Itoa(n))
+	l.mu.Unlock()
+	switch {
+	case own >= lineOwn:
+		return refused("owner_limit", lineAfter, "you have %s submissions waiting to be stored already; wait until some of it is done", strconv.Itoa(own))
+	case n >= lineWaiting:
+		return refused("overloaded", lineAfter, "the service has %s submissions waiting to be stored; nothing was taken in", strconv.Itoa(n))
+	}
+	return nil
 }

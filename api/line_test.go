@@ -14,7 +14,7 @@ func TestLine(t *testing.T) {
 	var in []func()
 	enter := func() {
 		t.Helper()
-		done, err := l.turn(t.Context())
+		done, err := l.turn(t.Context(), "a")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -26,16 +26,16 @@ func TestLine(t *testing.T) {
 	came := make(chan int)
 	wait := func(ctx context.Context, n int) <-chan error {
 		t.Helper()
-		before, ended := len(waiting(&l)), make(chan error, 1)
+		before, ended := waits(&l), make(chan error, 1)
 		go func() {
-			done, err := l.turn(ctx)
+			done, err := l.turn(ctx, "a")
 			if err == nil {
 				came <- n
 				done()
 			}
 			ended <- err
 		}()
-		for len(waiting(&l)) == before {
+		for waits(&l) == before {
 			runtime.Gosched()
 		}
 		return ended
@@ -48,7 +48,7 @@ func TestLine(t *testing.T) {
 	if err := <-second; !errors.Is(err, context.Canceled) {
 		t.Errorf("whoever gave up got %v", err)
 	}
-	if err := l.refuses(); err != nil {
+	if err := l.refuses("a"); err != nil {
 		t.Errorf("a short line refuses: %v", err)
 	}
 	in[0]()
@@ -66,17 +66,28 @@ func TestLine(t *testing.T) {
 	if l.in != 0 || len(l.waiting) != 0 {
 		t.Errorf("%d are in and %d wait when all have gone", l.in, len(l.waiting))
 	}
-	l.waiting = make([]chan struct{}, lineWaiting)
-	var p *Problem
-	if err := l.refuses(); !errors.As(err, &p) || p.Code != "overloaded" || p.header.Get("Retry-After") == "" {
-		t.Errorf("a long line says %v", err)
+	// One owner's are refused before others', and all when the line is as long as it gets.
+	for n := range lineWaiting {
+		l.waiting = append(l.waiting, waiting{owner: []string{"a", "b"}[n/lineOwn]})
+		for owner, want := range map[string]string{"a": "", "b": ""} {
+			switch {
+			case owner == "a" && n+1 >= lineOwn:
+				want = "owner_limit"
+			case n+1 == lineWaiting:
+				want = "overloaded"
+			}
+			err, p := l.refuses(owner), (*Problem)(nil)
+			if errors.As(err, &p) != (want != "") || p != nil && (p.Code != want || p.header.Get("Retry-After") == "") {
+				t.Errorf("with %d waiting %s is told %v, want %q", n+1, owner, err, want)
+			}
+		}
 	}
 }
 
-func waiting(l *line) []chan struct{} {
+func waits(l *line) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.waiting
+	return len(l.waiting)
 }
 
 // TestLineFollows: a queue that grows lets in fewer and fewer, one that does not slowly more, and a short one as many as ever.
@@ -98,7 +109,7 @@ func TestLineFollows(t *testing.T) {
 	l.follow(1 << 40)
 	l.in = lineMost - l.fewer
 	mine := make(chan struct{})
-	l.waiting = append(l.waiting, mine)
+	l.waiting = append(l.waiting, waiting{turn: mine})
 	l.follow(0)
 	select {
 	case <-mine:

@@ -102,7 +102,7 @@ func (a *API) create(ctx context.Context, n store.NewOperation, splitter chunk.S
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		n.Trace = c.trace
 	}
-	done, err := a.admission.line.turn(ctx)
+	done, err := a.admission.line.turn(ctx, n.Owner)
 	if err != nil {
 		return made, err
 	}
