@@ -54,7 +54,8 @@ var bugs = []bug{
 		[]edit{
 			{"live/stream.go", "	err = h.admit(r, s, func() <-chan struct{} {\n		s.topic = ",
 				"	snapshot, early := h.source.Snapshot(r.Context(), owner, id)\n	err = h.admit(r, s, func() <-chan struct{} {\n		s.topic = "},
-			{"live/stream.go", "	snapshot, err := h.source.Snapshot(ctx, owner, id)\n	if err != nil {", "	_ = ctx\n	if err := early; err != nil {"},
+			{"live/stream.go", "	snapshot, err := share(ctx, h, &s.topic.opening, func(ctx context.Context) (event.Event, error) {\n		return h.source.Snapshot(ctx, owner, id)\n	})\n	if err != nil {",
+				"	_ = ctx\n	if err := early; err != nil {"},
 		},
 		check{pkg: "./live", test: "TestPublishWhileSubscribing"}},
 	{10, "", "an event is delivered without the ones before it",
@@ -163,7 +164,7 @@ var bugs = []bug{
 		[]edit{{"api/middleware.go", "	if err := a.origin.Check(r); err != nil {", "	if err := a.origin.Check(r); err != nil && r.URL.Path == \"\" {"}},
 		check{pkg: "./api", test: "TestCrossOrigin"}},
 	{28, "", "whose an operation is, is asked everywhere but on WebSockets",
-		[]edit{{"api/streams.go", "			if _, err := a.operation(r.Context(), id); err != nil {", "			if socket {\n				if of, err := a.cfg.Store.OwnerOf(r.Context(), id); err == nil {\n					who.Owner = of\n				}\n			} else if _, err := a.operation(r.Context(), id); err != nil {"},
+		[]edit{{"api/streams.go", "			if !validID(\"op_\", id) {", "			if of, err := a.cfg.Store.OwnerOf(r.Context(), id); socket && err == nil {\n				who.Owner = of\n			}\n			if !validID(\"op_\", id) {"},
 			{"store/read.go", "// dead is the predicate", "// OwnerOf is the bug.\nfunc (s *Store) OwnerOf(ctx context.Context, id string) (of string, err error) {\n	err = s.read(ctx, `SELECT owner FROM operations WHERE id = $1`, id).one(&of)\n	return of, err\n}\n\n// dead is the predicate"}},
 		check{pkg: "./api", test: "TestMatrix"}},
 	{29, "a", "the left-most address of X-Forwarded-For is who asks",
