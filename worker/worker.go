@@ -172,7 +172,7 @@ type Worker struct {
 	small, large *lane
 
 	waiting atomic.Int64 // runs that wait for a process to cut their text in
-	resting atomic.Int64 // nothing is claimed until then, on the monotonic clock
+	resting atomic.Int64 // nothing is claimed until then, on the monotonic clock; 0: nobody rests
 
 	completed, failed, retried, crashed, fenced, noProcess, errors atomic.Int64
 }
@@ -345,7 +345,10 @@ func (w *Worker) cut(strategy string, splitter chunk.Splitter, text string) (all
 }
 
 // starved says that the machine gives no process to cut texts in: what is queued is left to those who may have one.
-func (w *Worker) starved() bool { return w.waiting.Load() > 0 || monotonic() < w.resting.Load() }
+func (w *Worker) starved() bool {
+	until := w.resting.Load()
+	return w.waiting.Load() > 0 || until != 0 && monotonic() < until // a simulated clock may stand before the program's start
+}
 
 // pause is Poll ± 20 %, so that many workers do not ask in step.
 func (w *Worker) pause() time.Duration {
